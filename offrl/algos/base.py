@@ -1,0 +1,104 @@
+"""What a trainer may ask of an algorithm, and nothing more."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from offrl.errors import UserError
+from offrl.nn.networks import Normalize
+from offrl.types import ActionKind, Batch, Experience, Metrics, Rollout, Spec
+
+
+@dataclass(eq=False, kw_only=True)
+class Algorithm(nn.Module, ABC):
+    """One way of learning. Fields are its knobs, each given once in its YAML; `build` makes the networks.
+
+    `state_dict()` is the whole of its state: parameters, moments, targets and counters.
+    """
+
+    learns_from: ClassVar[frozenset[Experience]]
+    action_kinds: ClassVar[frozenset[ActionKind]]
+    needs: ClassVar[tuple[str, ...]] = ()  # optional columns of `Batch` that `update` reads
+
+    batch_size: int  # transitions an update
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.check()
+
+    def check(self) -> None:
+        """Raise `UserError` for knobs that make no sense together."""
+        if self.batch_size < 1:
+            raise UserError(f"algo.batch_size={self.batch_size}: an update needs at least one transition")
+
+    @property
+    def return_discount(self) -> float:
+        """gamma, for whoever prepares the data; 1 for algorithms without a value function."""
+        return 1.0
+
+    @abstractmethod
+    def build(self, spec: Spec) -> None:
+        """Make networks, optimiser moments and targets for this observation and action space."""
+
+    @abstractmethod
+    def update(self, batch: Batch) -> Metrics:
+        """Learn from one batch, in place; the metrics stay on the device."""
+
+    @abstractmethod
+    def act(self, obs: Tensor) -> Tensor:
+        """[N, *obs.shape] -> deterministic action, in [-1, 1] where continuous."""
+
+    @abstractmethod
+    def explore(self, obs: Tensor, step: int) -> Tensor:
+        """[N, *obs.shape] -> action to gather experience with; `step` counts environment steps so far."""
+
+    @property
+    def normalizes_obs(self) -> bool:
+        """Whether some network wants observation statistics (`network.normalize_obs=true`)."""
+        return any(isinstance(module, Normalize) for module in self.modules())
+
+    def set_obs_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Give every network, target networks included, the statistics [*obs.shape] to normalise by."""
+        for module in self.modules():
+            if isinstance(module, Normalize):
+                module.set(mean, std)
+
+
+@dataclass(eq=False, kw_only=True)
+class Discounted(Algorithm):
+    """An algorithm with a value function over a discounted future."""
+
+    discount: float  # gamma, per environment step
+
+    def check(self) -> None:
+        super().check()
+        if not 0.0 <= self.discount <= 1.0:
+            raise UserError(f"algo.discount={self.discount} is not in [0, 1]")
+
+    @property
+    def return_discount(self) -> float:
+        return self.discount
+
+
+@dataclass(eq=False, kw_only=True)
+class OnPolicy(Discounted):
+    """An algorithm that learns from its own fresh rollouts, and then throws them away."""
+
+    learns_from: ClassVar[frozenset[Experience]] = frozenset({"rollout"})
+
+    horizon: int  # steps of each environment in one rollout
+    epochs: int  # passes over one rollout
+
+    @abstractmethod
+    def prepare(self, rollout: Rollout) -> Batch:
+        """Turn a rollout into T·N rows with the columns that `update` reads (advantages, old log-probabilities …).
+
+        Called once a rollout, before any update on it.
+        """
+
+    def anneal(self, progress: float) -> None:
+        """Set schedules for the fraction `progress` in [0, 1] of training that is done; called before each rollout."""
