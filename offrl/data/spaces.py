@@ -1,0 +1,192 @@
+"""From Gymnasium spaces to the flat arrays that networks see, and back.
+
+An observation becomes a float32 vector (Dict parts laid end to end, discrete parts one-hot) or one uint8 picture with its
+channels first. A continuous action becomes a vector in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from offrl.errors import UserError
+from offrl.types import ActionSpec, ObsSpec
+
+Array: TypeAlias = NDArray[Any]
+Observations: TypeAlias = Array | Mapping[str, Array]  # [N, *space.shape], or one such array for each key of a Dict
+Space: TypeAlias = spaces.Space[Any]
+
+SMALLEST_GREY_PICTURE = 32  # pixels a side; a smaller table of bytes is taken for a vector
+
+
+def obs_spec(space: Space, keys: Sequence[str] = (), history: int = 0) -> ObsSpec:
+    """What the networks see of `space`. `keys` chooses the parts of a Dict, in order; none means `default_keys`.
+
+    Raises:
+        UserError: for a space that has no flat form (text, graphs, a picture beside other parts).
+    """
+    parts = _parts(space, keys)
+    if any(_is_picture(part) for part in parts.values()):
+        if len(parts) > 1:
+            raise UserError(
+                f"observation keys {list(parts)} mix a picture with other parts: choose one with env.obs_keys / dataset.obs_keys"
+            )
+        shape, dtype = _picture_shape(next(iter(parts.values()))), "uint8"
+    else:
+        shape, dtype = (sum(_width(part, key) for key, part in parts.items()),), "float32"
+    return ObsSpec((history, *shape) if history else shape, dtype, history)
+
+
+def default_keys(space: Space) -> tuple[str, ...]:
+    """Keys used of a Dict when nobody chose: all but text, and but the achieved goal, which repeats the observation."""
+    if not isinstance(space, spaces.Dict):
+        return ()
+    spare = {"achieved_goal"} if "desired_goal" in space.spaces else set[str]()
+    return tuple(key for key, part in space.spaces.items() if key not in spare and not isinstance(part, spaces.Text))
+
+
+def flatten_obs(space: Space, keys: Sequence[str], obs: Observations) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """[N, *space.shape] (an array for each key of a Dict) -> [N, *frame], where `frame` is `obs_spec(...)` without history."""
+    parts = _parts(space, keys)
+    arrays = {key: np.asarray(obs[key] if isinstance(obs, Mapping) else obs) for key in parts}
+    flat = [_flatten(part, arrays[key]) for key, part in parts.items()]
+    joined = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
+    return cast("NDArray[np.float32] | NDArray[np.uint8]", joined)
+
+
+def unflatten_obs(space: Space, keys: Sequence[str], flat: Array) -> Observations:
+    """The inverse of `flatten_obs`; of a Dict only the parts that `keys` names come back."""
+    parts = _parts(space, keys)
+    if not isinstance(space, spaces.Dict):
+        return _unflatten(space, flat)
+    if len(parts) == 1:
+        return {key: _unflatten(part, flat) for key, part in parts.items()}
+    edges = np.cumsum([_width(part, key) for key, part in parts.items()])[:-1]
+    return {key: _unflatten(part, piece) for (key, part), piece in zip(parts.items(), np.split(flat, edges, axis=1), strict=True)}
+
+
+def action_spec(space: Space) -> ActionSpec:
+    """What a policy may do in `space`.
+
+    Raises:
+        UserError: for a space that is not Box, Discrete, MultiDiscrete or MultiBinary, for unbounded or empty continuous
+            actions, and for choices that do not count from 0.
+    """
+    match space:
+        case spaces.Box():
+            low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
+            if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+                raise UserError(f"action space {space} needs finite bounds, low below high: wrap it (gymnasium RescaleAction)")
+            return ActionSpec("continuous", (low.size,), low=tuple(low.tolist()), high=tuple(high.tolist()))
+        case spaces.Discrete():
+            _count_from_zero(space, int(space.start))
+            return ActionSpec("discrete", (), (int(space.n),))
+        case spaces.MultiDiscrete():
+            _count_from_zero(space, int(np.abs(space.start).max()))
+            choices = tuple(int(n) for n in space.nvec.ravel())
+            return ActionSpec("multi_discrete", (len(choices),), choices)
+        case spaces.MultiBinary():
+            size = int(np.prod(space.shape))
+            return ActionSpec("multi_discrete", (size,), (2,) * size)
+        case _:
+            raise UserError(f"action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary")
+
+
+def scale_action(spec: ActionSpec, raw: Array) -> NDArray[np.float32] | NDArray[np.int64]:
+    """Environment's actions [N, ...] -> algorithms' units: float32 [N, A] in [-1, 1] within the bounds, or int64."""
+    if spec.kind != "continuous":
+        return raw.reshape(len(raw), *spec.shape).astype(np.int64)
+    low, high = np.asarray(spec.low), np.asarray(spec.high)
+    scaled = 2.0 * (raw.reshape(len(raw), -1) - low) / (high - low) - 1.0
+    return scaled.astype(np.float32)
+
+
+def unscale_action(spec: ActionSpec, action: Array) -> Array:
+    """The inverse of `scale_action`: float32 [N, A] within the environment's bounds, or int64; does not clip."""
+    if spec.kind != "continuous":
+        return action.astype(np.int64)
+    low, high = np.asarray(spec.low, np.float64), np.asarray(spec.high, np.float64)
+    return (low + (action.astype(np.float64) + 1.0) * 0.5 * (high - low)).astype(np.float32)
+
+
+def _parts(space: Space, keys: Sequence[str]) -> dict[str, Space]:
+    if not isinstance(space, spaces.Dict):
+        if keys:
+            raise UserError(f"obs_keys={list(keys)}: this observation space is {space}, which has no keys; leave obs_keys empty")
+        return {"": space}
+    chosen = tuple(keys) or default_keys(space)
+    unknown = [key for key in chosen if key not in space.spaces]
+    if unknown or not chosen:
+        raise UserError(f"obs_keys={list(keys)}: unknown {unknown}; this observation space has {list(space.spaces)}")
+    return {key: space.spaces[key] for key in chosen}
+
+
+def _is_picture(space: Space) -> bool:
+    if not (isinstance(space, spaces.Box) and space.dtype == np.uint8):
+        return False
+    return len(space.shape) == 3 or (len(space.shape) == 2 and min(space.shape) >= SMALLEST_GREY_PICTURE)
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[-1] < shape[0]  # pictures have more rows than channels
+
+
+def _picture_shape(space: Space) -> tuple[int, ...]:
+    shape = cast("tuple[int, ...]", space.shape)
+    if len(shape) == 2:
+        return (1, *shape)
+    return (shape[2], shape[0], shape[1]) if _channels_last(shape) else shape
+
+
+def _width(space: Space, key: str) -> int:
+    match space:
+        case spaces.Box() | spaces.MultiBinary():
+            return int(np.prod(space.shape, dtype=int))
+        case spaces.Discrete():
+            return int(space.n)
+        case spaces.MultiDiscrete():
+            return int(space.nvec.sum())
+        case _:
+            name = f"observation key {key!r}" if key else "the observation"
+            raise UserError(f"{name} is {space}, which has no flat form: leave it out with obs_keys, or wrap the environment")
+
+
+def _flatten(space: Space, obs: Array) -> Array:
+    if _is_picture(space):
+        pictures = obs.reshape(len(obs), *cast("tuple[int, ...]", space.shape)).astype(np.uint8, copy=False)
+        if pictures.ndim == 3:
+            return pictures[:, None]
+        return np.ascontiguousarray(np.moveaxis(pictures, -1, 1)) if _channels_last(pictures.shape[1:]) else pictures
+    match space:
+        case spaces.Discrete():
+            return np.eye(int(space.n), dtype=np.float32)[obs.reshape(-1).astype(np.int64) - int(space.start)]
+        case spaces.MultiDiscrete():
+            choices = obs.reshape(len(obs), -1).astype(np.int64) - space.start.ravel()
+            return np.concatenate([np.eye(int(n), dtype=np.float32)[choices[:, i]] for i, n in enumerate(space.nvec.ravel())], axis=1)
+        case _:
+            return obs.reshape(len(obs), -1).astype(np.float32, copy=False)
+
+
+def _unflatten(space: Space, flat: Array) -> Array:
+    shape = cast("tuple[int, ...]", space.shape)
+    if _is_picture(space):
+        pictures = np.moveaxis(flat, 1, -1) if _channels_last(shape) else flat
+        return np.ascontiguousarray(pictures).reshape(len(flat), *shape)
+    match space:
+        case spaces.Discrete():
+            return flat.argmax(axis=1) + int(space.start)
+        case spaces.MultiDiscrete():
+            edges = np.cumsum(space.nvec.ravel())[:-1]
+            choices = [piece.argmax(axis=1) for piece in np.split(flat, edges, axis=1)]
+            return np.stack(choices, axis=1).reshape(len(flat), *shape) + space.start
+        case _:
+            return flat.reshape(len(flat), *shape).astype(space.dtype)
+
+
+def _count_from_zero(space: Space, start: int) -> None:
+    if start != 0:
+        raise UserError(f"action space {space} counts from {start}: wrap the environment so that its choices count from 0")
