@@ -1,0 +1,1 @@
+"""Speed and learning beside other libraries; see README.md. Nothing in the package imports this."""
