@@ -6,9 +6,9 @@ A action dimensions, K choices of one discrete action.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ Experience = Literal["dataset", "replay", "rollout"]  # where an algorithm may l
 
 Metrics = dict[str, Tensor]  # name "part/quantity" -> 0-d tensor, on the device, detached
 Loss = tuple[Tensor, Metrics]  # (the scalar to descend, what to report)
+
+Network = Callable[..., Any]  # a network, or a stand-in for it while its gradient is taken
 
 ABSENT = torch.empty(0)  # a column that nobody asked for: loud when used in arithmetic with a batch
 

@@ -1,0 +1,34 @@
+"""Returns and advantages along time; all tensors are [T, N], in time order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def generalized_advantage(
+    reward: Tensor,
+    value: Tensor,
+    next_value: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    discount: float,
+    trace: float,
+) -> Tensor:
+    """Generalised advantage estimates (Schulman et al. 2016, arXiv:1506.02438, eq. 16).
+
+    A_t = δ_t + γλ A_{t+1},  δ_t = r_t + γ V(s_{t+1}) − V(s_t)
+
+    V(s_{t+1}) counts as 0 where the episode terminated; where it was truncated it is the value of the true last
+    observation, and the sum stops there all the same, since the next row belongs to another episode. `trace` is λ:
+    0 gives the one-step error, 1 the Monte Carlo return less the value.
+    """
+    delta = reward + discount * next_value * ~terminated - value
+    carry = discount * trace * (~(terminated | truncated)).to(delta.dtype)
+    advantage = torch.empty_like(delta)
+    following = torch.zeros_like(delta[0])
+    for now, error, keep in zip(
+        reversed(advantage.unbind(0)), reversed(delta.unbind(0)), reversed(carry.unbind(0)), strict=True
+    ):
+        following = torch.addcmul(error, keep, following, out=now)
+    return advantage

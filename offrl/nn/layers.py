@@ -1,0 +1,131 @@
+"""Stacks of dense layers, single or as an ensemble whose members move through each layer as one batched product.
+
+A plain autograd graph over such a stack has some ten nodes a layer; here the whole stack is one node with its backward
+written by hand, which nearly halves the time of small networks on a CPU. While tracing (`torch.compile`) and under
+layer normalisation the ordinary operators run instead: the same numbers, and the compiler fuses better than we do.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+Activation = Literal["relu", "tanh"]
+Initialisation = Literal["uniform", "orthogonal"]
+
+
+class Dense(nn.Module):
+    """A stack of affine layers with an activation between them.
+
+    Maps [B, inputs] to [B, outputs], or with `members` = E to [E, B, outputs], where the input is shared by the
+    members or has an axis of its own for them, [E, B, inputs].
+
+    `initialisation`: "uniform" draws weights and biases from U(−1/√inputs, 1/√inputs), PyTorch's own default; "orthogonal"
+    draws orthogonal weights (gain √2, and `gain` for the last layer) and zero biases, as PPO implementations do.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        outputs: int,
+        *,
+        members: int | None = None,
+        activation: Activation = "relu",
+        layer_norm: bool = False,
+        initialisation: Initialisation = "uniform",
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.members, self.activation, self.layer_norm = members, activation, layer_norm
+        sizes = (inputs, *hidden, outputs)
+        self.layers = len(sizes) - 1
+        lead = () if members is None else (members,)
+        for i, (rows, columns) in enumerate(pairwise(sizes)):
+            last = i == self.layers - 1
+            weight, bias = torch.empty(*lead, rows, columns), torch.zeros(*lead, 1, columns)
+            _initialise(weight, bias, initialisation, gain if last else math.sqrt(2.0))
+            self.register_parameter(f"weight{i}", nn.Parameter(weight))
+            self.register_parameter(f"bias{i}", nn.Parameter(bias))
+            if layer_norm and not last:
+                self.register_parameter(f"scale{i}", nn.Parameter(torch.ones(*lead, 1, columns)))
+                self.register_parameter(f"shift{i}", nn.Parameter(torch.zeros(*lead, 1, columns)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs] -> [B, outputs] or [E, B, outputs]."""
+        if self.members is not None and x.dim() == 2:
+            x = x.expand(self.members, *x.shape)
+        if self.layer_norm or torch.compiler.is_compiling() or not self._differentiated(x):
+            return self._operators(x)
+        return _Stack.apply(x, self.activation, *self._parameters.values())  # type: ignore[no-any-return]
+
+    def _differentiated(self, x: Tensor) -> bool:
+        first = self._parameters["weight0"]
+        return torch.is_grad_enabled() and (x.requires_grad or (first is not None and first.requires_grad))
+
+    def _operators(self, x: Tensor) -> Tensor:
+        parameters = self._parameters
+        for i in range(self.layers):
+            x = _affine(x, parameters[f"weight{i}"], parameters[f"bias{i}"])  # pyright: ignore[reportArgumentType]
+            if i < self.layers - 1:
+                if self.layer_norm:
+                    x = nn.functional.layer_norm(x, x.shape[-1:])
+                    x = x * parameters[f"scale{i}"] + parameters[f"shift{i}"]  # pyright: ignore[reportOperatorIssue]
+                x = x.relu_() if self.activation == "relu" else x.tanh_()  # x is fresh: no one else sees it
+        return x
+
+
+class _Stack(torch.autograd.Function):
+    """The whole stack as one node of the graph. Arguments: input, activation, weight0, bias0, weight1, …"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, activation: Activation, *parameters: Tensor) -> Tensor:
+        activate = torch.relu_ if activation == "relu" else torch.tanh_
+        inputs = [x]  # of each layer
+        for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+            inputs.append(activate(_affine(inputs[-1], weight, bias)))
+        ctx.activation = activation
+        ctx.save_for_backward(*inputs, *parameters[::2])
+        return _affine(inputs[-1], parameters[-2], parameters[-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        layers = len(ctx.saved_tensors) // 2
+        inputs, weights = ctx.saved_tensors[:layers], ctx.saved_tensors[layers:]
+        grads: list[Tensor | None] = [None] * (2 * layers)
+        for i in reversed(range(layers)):
+            if ctx.needs_input_grad[2 + 2 * i]:
+                grads[2 * i] = inputs[i].mT @ grad
+                grads[2 * i + 1] = grad.sum(-2, keepdim=True)
+            if i > 0:
+                grad = _deactivate(grad @ weights[i].mT, inputs[i], ctx.activation)
+        grad_input = grad @ weights[0].mT if ctx.needs_input_grad[0] else None
+        return (grad_input, None, *grads)
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.addmm(bias, x, weight) if weight.dim() == 2 else torch.baddbmm(bias, x, weight)
+
+
+def _deactivate(grad: Tensor, activated: Tensor, activation: Activation) -> Tensor:
+    """Gradient through the activation, from its output: that is all that ReLU and tanh need."""
+    if activation == "relu":
+        return torch.ops.aten.threshold_backward(grad, activated, 0)
+    return torch.ops.aten.tanh_backward(grad, activated)
+
+
+@torch.no_grad()
+def _initialise(weight: Tensor, bias: Tensor, kind: Initialisation, gain: float) -> None:
+    if kind == "uniform":
+        bound = 1.0 / math.sqrt(weight.shape[-2])
+        weight.uniform_(-bound, bound)
+        bias.uniform_(-bound, bound)
+        return
+    for member in weight if weight.dim() == 3 else (weight,):
+        nn.init.orthogonal_(member, gain)
