@@ -1,0 +1,122 @@
+"""Gymnasium's spaces seen as the networks' specs: what an environment shows and takes, in the algorithms' form.
+
+Observations become one float32 vector or one uint8 image with its channels first; continuous actions live in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from offrl.data.spaces import default_keys, flatten_obs, obs_spec
+from offrl.errors import UserError
+from offrl.types import ActionSpec, ObsSpec
+
+Encode = Callable[[Any], Any]  # the environment's observation -> something that fits into an array of the spec's shape
+
+
+@dataclass(frozen=True)
+class ObsCodec:
+    """How to write an environment's observation into an array of shape `spec.shape` and type `spec.dtype`."""
+
+    spec: ObsSpec
+    encode: Encode
+
+
+def obs_codec(space: spaces.Space[Any], keys: Sequence[str] | None) -> ObsCodec:
+    """The codec of an observation space, with the same form as `offrl.data.spaces` gives to logged observations.
+
+    Raises:
+        UserError: the space, or a part of it, has no such form, or `keys` names no part of it.
+    """
+    chosen = tuple(keys or default_keys(space))
+    spec = obs_spec(space, chosen)
+    if isinstance(space, spaces.Dict):
+        return ObsCodec(spec, lambda obs: flatten_obs(space, chosen, {key: np.asarray(obs[key])[None] for key in chosen})[0])
+    if isinstance(space, spaces.Box) and space.shape == spec.shape:
+        return ObsCodec(spec, _as_is)  # nothing but the type changes, which writing into the array does
+    return ObsCodec(spec, lambda obs: flatten_obs(space, (), np.asarray(obs)[None])[0])
+
+
+def _as_is(obs: Any) -> Any:
+    return obs
+
+
+@dataclass(frozen=True)
+class ActionCodec:
+    """Actions between the algorithms' units and the environment's.
+
+    `decode` takes N actions, an array [N, *spec.shape], and gives N actions that `env.step` accepts.
+    """
+
+    spec: ActionSpec
+    decode: Callable[[NDArray[Any]], Sequence[Any]]
+
+
+def action_codec(space: spaces.Space[Any]) -> ActionCodec:
+    """The codec of an action space.
+
+    Continuous actions are clipped to [-1, 1] and scaled to the bounds of a Box; a coordinate with an infinite bound
+    is passed on as it is. MultiBinary is multi-discrete with two choices each.
+
+    Raises:
+        UserError: no algorithm here acts in such a space.
+    """
+    match space:
+        case spaces.Box() if np.issubdtype(space.dtype, np.floating):
+            return _continuous(space)
+        case spaces.Discrete():
+            return _discrete(space)
+        case spaces.MultiDiscrete():
+            return _multi_discrete(space.nvec, space.start)
+        case spaces.MultiBinary():
+            return _multi_discrete(np.full(space.shape, 2), np.zeros(space.shape, np.int64))
+        case _:
+            raise UserError(
+                f"the actions are a {_name(space)} space; offrl acts in Box (floats), Discrete, MultiDiscrete and "
+                "MultiBinary: turn it into one of them with a wrapper in env.wrappers"
+            )
+
+
+def _continuous(space: spaces.Box) -> ActionCodec:
+    low, high = space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32)
+    spec = ActionSpec("continuous", (low.size,), low=tuple(low.tolist()), high=tuple(high.tolist()))
+    bounded = np.isfinite(low) & np.isfinite(high)
+    limit = np.where(bounded, np.float32(1.0), np.float32(np.inf))
+    center = np.where(bounded, (low + high) / 2, np.float32(0.0))
+    half = np.where(bounded, (high - low) / 2, np.float32(1.0))
+    scales = bool(np.any(center != 0.0) or np.any(half != 1.0))
+    shape, dtype = space.shape, space.dtype
+
+    def decode(action: NDArray[np.float32]) -> NDArray[Any]:
+        clipped = np.minimum(np.maximum(action, -limit), limit)  # np.clip costs four times as much on so few numbers
+        if scales:
+            # Rounding may carry the end of the range past the bound, which strict environments refuse.
+            clipped = np.minimum(np.maximum(clipped * half + center, low), high)
+        return clipped if len(shape) == 1 and dtype == np.float32 else clipped.reshape(-1, *shape).astype(dtype)
+
+    return ActionCodec(spec, decode)
+
+
+def _discrete(space: spaces.Discrete) -> ActionCodec:
+    start = int(space.start)
+    spec = ActionSpec("discrete", (), choices=(int(space.n),))
+    if start == 0:
+        return ActionCodec(spec, lambda action: action.tolist())
+    return ActionCodec(spec, lambda action: (action + start).tolist())
+
+
+def _multi_discrete(sizes: NDArray[np.integer[Any]], start: NDArray[np.integer[Any]]) -> ActionCodec:
+    choices = tuple(int(size) for size in np.ravel(sizes))
+    spec = ActionSpec("multi_discrete", (len(choices),), choices=choices)
+    return ActionCodec(spec, lambda action: action.reshape(-1, *np.shape(sizes)) + start)
+
+
+def _name(space: spaces.Space[Any]) -> str:
+    kind = type(space).__name__
+    return f"{kind} of {space.dtype}" if isinstance(space, spaces.Box) else kind
