@@ -1,0 +1,47 @@
+"""Several sources as one, each with a fixed share of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from offrl.errors import UserError
+from offrl.types import Batch, Source
+
+
+class Mixture:
+    """Batches with a fixed share from each source; a source that is still empty leaves its share to the others.
+
+    Args:
+        sources: all on one device, with the same columns.
+        ratios: share of each source, in any unit.
+    """
+
+    def __init__(self, sources: Sequence[Source], ratios: Sequence[float]) -> None:
+        if len(sources) != len(ratios) or min(ratios) < 0 or sum(ratios) <= 0:
+            raise UserError(f"mixing ratios {list(ratios)} do not fit {len(sources)} sources: give each a share of at least 0")
+        self.sources = tuple(sources)
+        self.ratios = tuple(ratios)
+
+    def __len__(self) -> int:
+        return sum(len(source) for source in self.sources)
+
+    def sample(self, batch_size: int) -> Batch:
+        """`batch_size` rows, those of one source together."""
+        parts = [source.sample(count) for source, count in zip(self.sources, self.shares(batch_size), strict=True) if count]
+        if len(parts) == 1:
+            return parts[0]
+        return Batch(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def shares(self, batch_size: int) -> list[int]:
+        """Rows from each source; rounding goes to the sources that lost most by it."""
+        weights = [ratio if len(source) else 0.0 for source, ratio in zip(self.sources, self.ratios, strict=True)]
+        if sum(weights) == 0:
+            raise UserError("nothing to sample from: every source with a share is empty")
+        exact = [batch_size * weight / sum(weights) for weight in weights]
+        counts = [int(share) for share in exact]
+        by_loss = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
+        for i in by_loss[: batch_size - sum(counts)]:
+            counts[i] += 1
+        return counts

@@ -1,0 +1,145 @@
+"""Transitions packed so that one gather serves all columns.
+
+Every float column of a row lies side by side in one float32 tensor [rows, width]; integers below 2^24 are exact in it.
+Pictures stay uint8, in tensors of their own, gathered by the same index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from offrl.types import Batch, Spec
+
+EXACT = 1 << 24  # float32 holds every integer below
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns a packed row has, and where."""
+
+    spec: Spec
+    optional: tuple[str, ...] = ()  # columns of `Batch` beyond the first five
+
+    def __post_init__(self) -> None:
+        assert all(choices < EXACT for choices in self.spec.action.choices), "too many choices for a float32 column"
+
+    @cached_property
+    def frame(self) -> tuple[int, ...]:
+        """Shape of one observation without its history."""
+        obs = self.spec.obs
+        return obs.shape[1:] if obs.history else obs.shape
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """Numbers in each column, in the order of the row. `ahead` is the offset of the last step of a row's window."""
+        obs = 0 if self.spec.obs.is_image else self.frame[0]
+        action = max(self.spec.action.size, 1)
+        windows = ("timestep", "ahead") if self.spec.obs.history else ()
+        names = dict.fromkeys((*self.optional, *windows))
+        return {"obs": obs, "action": action, "reward": 1, "discount": 1, "next_obs": obs} | {
+            name: action if name == "next_action" else 1 for name in names
+        }
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers in one row."""
+        return sum(self.widths.values())
+
+    @cached_property
+    def places(self) -> dict[str, slice]:
+        """Where each column lies in a row."""
+        places: dict[str, slice] = {}
+        start = 0
+        for name, width in self.widths.items():
+            places[name] = slice(start, start + width)
+            start += width
+        return places
+
+
+class Rows:
+    """Packed transitions, on one device, or in a file with batches sent to a device.
+
+    Args:
+        floats: float32 [rows, layout.width].
+        pictures: uint8 `(obs, next_obs)`, each [rows, *frame], where observations are pictures. The second costs the memory
+            of the first once more, and in exchange the last observation of a truncated episode needs no special case.
+        stride: distance between consecutive steps of one episode (history windows).
+        device: where batches go; None: where the rows are.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        floats: Tensor,
+        pictures: tuple[Tensor, Tensor] | None = None,
+        *,
+        stride: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        self.layout = layout
+        self.floats = floats
+        self.pictures = pictures
+        self.stride = stride
+        self.device = device if device is not None and device != floats.device else None
+        self._widths = tuple(layout.widths.values())
+        self._names = tuple(layout.widths)
+        self._wanted = frozenset(layout.optional)
+
+    def __len__(self) -> int:
+        return len(self.floats)
+
+    def column(self, name: str) -> Tensor:
+        """View of one column [rows, width]."""
+        return self.floats[:, self.layout.places[name]]
+
+    def gather(self, index: Tensor) -> Batch:
+        """The rows at `index` [B] as a batch; tensor code only."""
+        parts: Sequence[Tensor] = self.floats.index_select(0, index).split_with_sizes(self._widths, 1)
+        obs, action, reward, discount, next_obs = parts[:5]
+        if self.pictures is not None:
+            obs, next_obs = self.pictures[0].index_select(0, index), self.pictures[1].index_select(0, index)
+        extra = dict(zip(self._names[5:], parts[5:], strict=True)) if len(parts) > 5 else {}
+        if self.layout.spec.obs.history:
+            obs, next_obs = self._windows(index, obs, next_obs, extra)
+        batch = Batch(obs, self._action(action), reward.squeeze(1), discount.squeeze(1), next_obs)
+        if self._wanted:
+            batch = batch._replace(**{name: self._finish(name, extra[name]) for name in self.layout.optional})
+        return batch if self.device is None else self._send(batch)
+
+    def _windows(self, index: Tensor, obs: Tensor, next_obs: Tensor, extra: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Put the observations before a row, and before the end of its window, in front of them."""
+        history = self.layout.spec.obs.history
+        timestep, ahead = extra["timestep"].long(), extra["ahead"].long()
+        back = torch.arange(history - 1, -1, -1, device=index.device)
+        recent = index[:, None] - self.stride * torch.minimum(back, timestep)
+        last = index[:, None] + self.stride * ahead
+        before = last - self.stride * torch.minimum(back[1:], timestep + ahead)
+        frames = self.column("obs") if self.pictures is None else self.pictures[0]
+        earlier = self._frames(frames, recent[:, :-1])
+        return torch.cat((earlier, obs[:, None]), 1), torch.cat((self._frames(frames, before), next_obs[:, None]), 1)
+
+    def _frames(self, frames: Tensor, index: Tensor) -> Tensor:
+        index = index.remainder(len(self))  # a ring goes round
+        return frames.index_select(0, index.flatten()).unflatten(0, index.shape)
+
+    def _action(self, action: Tensor) -> Tensor:
+        match self.layout.spec.action.kind:
+            case "continuous":
+                return action
+            case "discrete":
+                return action.squeeze(1).long()
+            case "multi_discrete":
+                return action.long()
+
+    def _finish(self, name: str, value: Tensor) -> Tensor:
+        if name == "next_action":
+            return self._action(value)
+        return value.squeeze(1).long() if name == "timestep" else value.squeeze(1)
+
+    def _send(self, batch: Batch) -> Batch:
+        return Batch(*(column.to(self.device, non_blocking=True) if column.numel() else column for column in batch))

@@ -1,0 +1,73 @@
+"""Steps and packed rows on disk: plain .npy files, memory-mapped when read, never half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offrl.data.steps import arrays, from_arrays
+from offrl.types import Steps
+
+FORMAT = 1  # part of every cache's name: a change of layout never meets an old file
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to build a file or folder at; it takes the place of `path` on success only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        fresh = scratch / "new"
+        yield fresh
+        if path.is_dir():  # a folder cannot be replaced in one step: move the old one out of the way first
+            path.rename(scratch / "old")
+        fresh.replace(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def save_steps(folder: Path, steps: Steps, about: Mapping[str, Any]) -> None:
+    """Write every array as `<name>.npy`, and `about` as `about.json`, into `folder`, replacing it whole."""
+    with aside(folder) as fresh:
+        fresh.mkdir()
+        for name, value in arrays(steps).items():
+            np.save(fresh / f"{name}.npy", value, allow_pickle=False)
+        (fresh / "about.json").write_text(json.dumps(about))
+
+
+def open_steps(folder: Path) -> tuple[Steps, dict[str, Any]] | None:
+    """Memory-map what `save_steps` wrote; None where there is nothing, or nothing whole."""
+    try:
+        about = json.loads((folder / "about.json").read_text())
+        named = {file.stem: open_array(file) for file in folder.glob("*.npy")}
+        return from_arrays(named), about
+    except (OSError, ValueError, KeyError):
+        return None  # an unreadable cache is rebuilt
+
+
+def open_array(file: Path) -> NDArray[Any]:
+    """Memory-map one .npy file, copy-on-write: changes stay in memory. Object arrays are refused."""
+    return np.load(file, mmap_mode="c", allow_pickle=False)
+
+
+def content_key(files: list[Path], *more: object) -> str:
+    """A short name for these files as they are now (names, sizes, modification times) and whatever else matters."""
+    facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
+    return hashlib.sha256(repr((FORMAT, facts, more)).encode()).hexdigest()[:16]
+
+
+def writable(folder: Path) -> bool:
+    """Whether new files can be made in `folder`, or in the nearest parent that exists."""
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
