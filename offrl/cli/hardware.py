@@ -1,0 +1,65 @@
+"""The machine: device, threads, precision; and the one seed."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from offrl.errors import UserError
+
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """How to use the machine. Apply it before anything else imports torch: some of it is read only then."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int  # of tensor operations on the CPU
+    precision: Literal["highest", "high"]  # of float32 matrix products; high allows TF32 on a GPU
+    compile: bool  # fuse each update into one graph; the trainer does it
+    deterministic: bool  # only algorithms that give the same bits each time; slower
+    flush_denormals: bool  # treat numbers below 1e-38 as zero: a CPU is up to 100 times slower on them
+
+    def apply(self) -> Device:
+        """Set the process up, and say on which device to train.
+
+        Raises `UserError` if the machine lacks what is asked for.
+        """
+        if self.threads < 1:
+            raise UserError(f"hardware.threads={self.threads}: at least one thread is needed")
+        if self.threads > 1:  # waiting threads that spin slow a busy machine down tenfold
+            os.environ.setdefault("GOMP_SPINCOUNT", "0")
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+        import torch
+
+        torch.set_flush_denormal(self.flush_denormals)  # before the pool exists: its threads inherit the mode
+        torch.set_num_threads(self.threads)
+        torch.set_float32_matmul_precision(self.precision)
+        torch.use_deterministic_algorithms(self.deterministic)
+        torch.backends.cudnn.benchmark = not self.deterministic
+        if self.device == "cuda" and not torch.cuda.is_available():
+            built = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no GPU"
+            raise UserError(f"hardware.device=cuda, but {built}: use hardware=cpu or hardware=auto")
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.device
+
+
+def seed_everything(seed: object) -> None:
+    """Seed Python's, NumPy's and torch's global generators.
+
+    Raises `UserError` unless `seed` is a whole number in [0, 2**32).
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed!r} should be a whole number from 0 to {2**32 - 1}")
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries that use the global generator obey only this
+    torch.manual_seed(seed)

@@ -1,0 +1,75 @@
+"""From an exception to one message that a person can act on."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from offrl.build import did_you_mean
+from offrl.errors import UserError
+
+_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+class Reported(Exception):
+    """A failure of a job whose message has been printed already."""
+
+
+def expected(error: BaseException) -> bool:
+    """Whether the message alone says what to do, so that a traceback would only hide it."""
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return True
+    return isinstance(error, UserError | HydraException | OmegaConfBaseException)
+
+
+def explain(error: BaseException) -> str:
+    """What went wrong, with the nearest right spelling where a name is wrong."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _no_such_option(error)
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        return _bad_key(cause)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, HydraException):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def save_traceback(error: BaseException, log: Path) -> str:
+    """Append the full traceback to `log`, and say where it is."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with log.open("a") as file:
+            file.write(text)
+    except OSError:
+        return text
+    return f"this is a fault in offrl or in a module of yours; full traceback in {log} (or repeat with --debug)"
+
+
+def _no_such_option(error: MissingConfigException) -> str:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    options = list(error.options or ())
+    if not options:
+        return str(error)
+    return f"{group}={option}: there is no such option{did_you_mean(option, options)}" + _all(options)
+
+
+def _all(options: list[str]) -> str:
+    return f" (all: {', '.join(sorted(options))})"
+
+
+def _bad_key(error: OmegaConfBaseException) -> str:
+    parent, key = error.parent_node, str(error.key)
+    first = str(error.msg or error).splitlines()[0]
+    if isinstance(parent, DictConfig) and "not in" in first:
+        known = [str(name) for name in parent if name != "hydra"]
+        return f"{error.full_key or key} is no key of the config{did_you_mean(key, known)}"
+    return f"{error.full_key}: {first}" if error.full_key else first

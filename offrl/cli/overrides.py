@@ -1,0 +1,124 @@
+"""From the words of the command line to Hydra overrides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from offrl.cli.names import folder_name
+from offrl.errors import UserError
+
+SAVED = "saved_run"  # name of the primary config that stands for a run folder's
+_FILES = (".csv", ".parquet", ".npz", ".hdf5", ".h5")
+_NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra.job_logging.root.handlers=[console]"]
+
+
+def config_dirs(words: Sequence[str]) -> list[Path]:
+    """The folders that `--config-dir` names."""
+    found = [word.partition("=")[2] for word in words if re.match(r"(--config-dir|-cd)=", word)]
+    found += [words[i + 1] for i, word in enumerate(words[:-1]) if word in ("--config-dir", "-cd")]
+    return [Path(folder) for folder in found]
+
+
+def is_override(word: str) -> bool:
+    """Whether a word is `key=value` or `~key`, rather than a flag or the value of one."""
+    return word.startswith("~") or ("=" in word and not word.startswith("-"))
+
+
+def values(words: Sequence[str]) -> dict[str, str]:
+    """The `key=value` words, by key; of a repeated key the last."""
+    pairs = (word.partition("=") for word in words if is_override(word))
+    return {key.lstrip("+~"): value for key, _, value in pairs}
+
+
+def positional(job: str, words: Sequence[str]) -> list[str]:
+    """`dataset check X` is `dataset action=check dataset=X`."""
+    keys = ["action", "dataset"] if job == "dataset" else []
+    out: list[str] = []
+    for word in words:
+        plain = keys and "=" not in word and not word.startswith("-")
+        out.append(f"{keys.pop(0)}={word}" if plain else word)
+    return out
+
+
+def expand(words: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Let `env=` take any environment id and `dataset=` any Minari id or file, also in the lists of a sweep.
+
+    A value that is no config in `folders` becomes one, in memory: `env=Pendulum-v1` is `env=gym env.id=Pendulum-v1`.
+    """
+    out: list[str] = []
+    for word in words:
+        group, _, value = word.partition("=")
+        if group not in ("env", "dataset") or re.search(r"[\[\](){}'\"]", value):
+            out.append(word)
+            continue
+        options = [_option(group, option.strip(), folders) for option in value.split(",")]
+        out.append(f"{group}={','.join(options)}")
+    return out
+
+
+def _option(group: str, value: str, folders: Sequence[Path]) -> str:
+    if any((folder / group / f"{value}.yaml").is_file() for folder in folders):
+        return value
+    if group == "env" and re.search(r":|-v\d+$", value):
+        base, own = "gym", {"id": value}
+    elif group == "dataset" and (value.endswith(_FILES) or Path(value).is_file()):
+        base, own = "file", {"path": value}
+    elif group == "dataset" and re.search(r"/|-v\d+$", value):
+        base, own = "minari", {"id": value}
+    else:
+        return value  # Hydra says that there is no such option, and which there are
+    name = folder_name(value)
+    ConfigStore.instance().store(group=group, name=name, node={"defaults": [base, "_self_"], **own})
+    return name
+
+
+def from_run(run: str, job: str, words: Sequence[str], primary: Path) -> None:
+    """Make the resolved config of a run folder the primary config `SAVED`.
+
+    Its groups stay on offer: one that is chosen in `words` replaces the saved node as a whole.
+    Raises `UserError` if there is no such config.
+    """
+    path = Path(run) / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"run={run}: there is no {path}, so this is not the folder of a run")
+    saved = cast("dict[str, Any]", OmegaConf.to_container(cast(DictConfig, OmegaConf.load(path))))
+    template = cast("dict[str, Any]", OmegaConf.to_container(cast(DictConfig, OmegaConf.load(primary))))
+    chosen = values(words)
+    body = {key: value for key, value in saved.items() if key not in chosen or not isinstance(value, Mapping)}
+    groups = [_group(entry) for entry in template["defaults"] if isinstance(entry, dict)]
+    defaults = ["_self_", *({group: job if group == "job" else None} for group in groups)]
+    node = {"defaults": defaults, **body, "hydra": template["hydra"]}
+    ConfigStore.instance().store(name=SAVED, node=node)
+
+
+def _group(entry: dict[str, Any]) -> str:
+    return next(iter(entry)).removeprefix("optional ")
+
+
+def folders_for(words: Sequence[str]) -> list[str]:
+    """Hydra settings that decide where this run writes, beyond those of the config."""
+    given = values(words)
+    if given.get("dry_run", "").lower() == "true" and "hydra.run.dir" not in given:
+        return list(_NO_FOLDER)
+    if given.get("resume", "").lower() == "true" and "run" in given:
+        return [f"hydra.run.dir={quoted(given['run'])}", "hydra.output_subdir=null"]
+    return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_not_swept(words))}]"]
+
+
+def _not_swept(words: Sequence[str]) -> list[str]:
+    """Keys with one value only: of no use in the names of a sweep's folders."""
+    overrides = OverridesParser.create().parse_overrides([word for word in words if is_override(word)])
+    return [quoted(o.get_key_element()) for o in overrides if not o.is_sweep_override()] + ["job"]
+
+
+def quoted(text: str) -> str:
+    """`text` as a quoted value of Hydra's grammar."""
+    escaped = text.strip("'\"").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,51 @@
+"""What Hydra runs: one job with one config. A sweep has many, maybe in processes that import only this module."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from offrl.build import build, locate
+from offrl.cli import names
+from offrl.cli.hardware import Hardware, seed_everything
+from offrl.cli.messages import Reported, expected, explain, save_traceback
+
+Job = Callable[[dict[str, Any], Path], float | None]  # (resolved config, run folder) -> what a sweep optimises
+
+DEBUG = "OFFRL_DEBUG"  # an environment variable, because the processes of a sweep have to see it too
+
+names.register()  # here, because configs are resolved in those processes as well
+
+
+def task(config: DictConfig) -> float | None:
+    """Set the machine and the seed, and run the job.
+
+    Raises `Reported` after a failure that it has told about.
+    """
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    try:
+        plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
+        return _prepare(plain)(plain, folder)
+    except Exception as error:
+        if os.environ.get(DEBUG) == "1":
+            raise
+        message = explain(error)
+        if not expected(error):
+            message += f"\n{save_traceback(error, folder / f'{settings.job.name}.log')}"
+        print(f"offrl: error: {message}", file=sys.stderr)
+        raise Reported(message) from None
+
+
+def _prepare(config: dict[str, Any]) -> Job:
+    """Apply hardware and seed, and only then import the job: it imports torch."""
+    hardware = cast(Hardware, build(config["hardware"], "hardware"))
+    config["hardware"]["device"] = hardware.apply()
+    seed_everything(config["seed"])
+    return locate({"_target_": config["job"]}, "job")
