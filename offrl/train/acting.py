@@ -1,0 +1,73 @@
+"""Acting in environments for the sake of experience."""
+
+from __future__ import annotations
+
+import sys
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from offrl.algos.base import Algorithm
+from offrl.envs.vector import Transition, VectorEnv
+from offrl.types import Episode, Spec, State
+
+
+class Actor:
+    """Steps N environments with an exploring algorithm, and reports the episodes that it finished."""
+
+    def __init__(self, env: VectorEnv, algo: Algorithm, device: torch.device, seed: int) -> None:
+        self.env, self.algo, self.device = env, algo, device
+        self.obs = env.reset(seed)
+        self.finished: list[Episode] = []
+
+    def step(self, step: int, random: bool = False) -> tuple[Tensor, Tensor, Transition]:
+        """One step of every environment: what was seen and done (on the device where not random), what came of it."""
+        obs = self.obs
+        if random:
+            action = random_action(self.env.spec, len(obs))
+        else:
+            with torch.inference_mode():
+                action = self.algo.explore(obs.to(self.device), step)
+        transition = self.env.step(action)
+        self.obs = transition.obs
+        if transition.finished:
+            self.finished += transition.finished
+        return obs, action, transition
+
+    def read(self) -> dict[str, float]:
+        """Mean return, length and success of the episodes that ended since the last call."""
+        episodes, self.finished = self.finished, []
+        if not episodes:
+            return {}
+        row = {
+            "train/return": float(np.mean([e.total for e in episodes])),
+            "train/length": float(np.mean([e.length for e in episodes])),
+        }
+        successes = [e.success for e in episodes if e.success is not None]
+        return row | ({"train/success": float(np.mean(successes))} if successes else {})
+
+    def state(self) -> State:
+        """Where the environments are, and what is not reported yet."""
+        return {"env": self.env.state(), "finished": [list(episode) for episode in self.finished]}
+
+    def load(self, state: State) -> None:
+        """Go on from `state`; says so where an environment cannot be brought back exactly."""
+        if not self.env.load(cast(State, state["env"])):
+            print(
+                "resume: this environment cannot be brought back to where it was (its simulator does not repeat "
+                "itself); new episodes begin, so the run goes on, but not bit for bit",
+                file=sys.stderr,
+            )
+        self.obs = self.env.obs
+        self.finished = [Episode(*episode) for episode in cast("list[list[object]]", state["finished"])]  # pyright: ignore[reportArgumentType]
+
+
+def random_action(spec: Spec, num_envs: int) -> Tensor:
+    """Uniform actions [N, *action.shape] in the algorithms' units."""
+    action = spec.action
+    if action.kind == "continuous":
+        return torch.rand(num_envs, *action.shape) * 2.0 - 1.0
+    columns = [torch.randint(choices, (num_envs,)) for choices in action.choices]
+    return columns[0] if action.kind == "discrete" else torch.stack(columns, dim=1)

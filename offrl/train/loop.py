@@ -1,0 +1,159 @@
+"""The loop that every trainer shares: advance to the next thing that is due, do it, go on."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, cast
+
+import torch
+
+from offrl.algos.base import Algorithm
+from offrl.data.dataset import Dataset
+from offrl.envs.make import Env
+from offrl.errors import UserError
+from offrl.log.logger import Logger
+from offrl.log.metrics import MetricsFile
+from offrl.train.evaluator import Evaluator
+from offrl.train.rundir import RunDir
+from offrl.train.updater import Meter
+from offrl.types import Experience, Spec, State
+
+
+@dataclass
+class Progress:
+    """Where a run is, beyond the state of its parts."""
+
+    seconds: float = 0.0  # of training alone: evaluations and files are not counted
+    last: dict[str, float] = field(default_factory=dict[str, float])  # evaluation, with its step
+    best: dict[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(eq=False)
+class RunContext:
+    """All that a trainer needs to train."""
+
+    algo: Algorithm  # built, on the device
+    spec: Spec
+    env: Env | None
+    dataset: Dataset | None
+    evaluator: Evaluator | None
+    folder: RunDir
+    logger: Logger
+    config: dict[str, Any]
+    device: torch.device
+    compile: bool
+    updates_per_call: int
+    seed: int
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.metrics = MetricsFile(self.folder.metrics)
+
+    @property
+    def title(self) -> str:
+        """Algorithm, environment or data, and seed."""
+        place = self.env.name if self.env is not None else self.config["name"]
+        return f"{type(self.algo).__name__} · {place} · seed {self.seed}"
+
+    def log(self, row: dict[str, float]) -> None:
+        """Keep one row of metrics everywhere."""
+        self.metrics.log(row)
+        self.logger.log(row)
+
+
+@dataclass(eq=False, kw_only=True)
+class Trainer(ABC):
+    """One way of feeding an algorithm. Fields are its knobs, each given once in its YAML; `begin` makes the rest."""
+
+    experience: ClassVar[
+        frozenset[Experience]
+    ]  # what it feeds; the algorithm must be able to learn from all of it
+    totals: ClassVar[tuple[str, ...]]  # the knobs that say how long, which may change when a run is resumed
+
+    log_interval: int  # steps between two rows of metrics
+    checkpoint_interval: int
+    keep_checkpoints: int  # the last so many
+    pulse: int  # steps between two looks at signals and the progress bar
+    max_q: float  # a mean Q- or V-value beyond this, in magnitude, is divergence
+
+    def __post_init__(self) -> None:
+        self.check()
+        self.update = 0
+        self.env_step = 0
+        self.meter = Meter()
+
+    def check(self) -> None:
+        """Raise `UserError` for knobs that make no sense."""
+        for name in ("log_interval", "checkpoint_interval", "keep_checkpoints", "pulse", *self.totals):
+            if getattr(self, name) < 1:
+                raise UserError(f"trainer.{name}={getattr(self, name)} must be at least 1")
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run."""
+        return sum(cast(int, getattr(self, name)) for name in self.totals)
+
+    @property
+    @abstractmethod
+    def step(self) -> int:
+        """The axis of everything: how far the run is, of `total`."""
+
+    @abstractmethod
+    def begin(self, run: RunContext) -> None:
+        """Make what is needed to advance from step 0."""
+
+    @abstractmethod
+    def advance(self, until: int) -> None:
+        """Train until `step` is at least `until`."""
+
+    def read(self) -> dict[str, float]:
+        """Means of what happened since the last call."""
+        return self.meter.read()
+
+    def state(self) -> State:
+        """All that `begin` made and `advance` moved, beside the algorithm."""
+        return {"update": self.update, "env_step": self.env_step, "meter": self.meter.state()}
+
+    def load(self, state: State, run: RunContext) -> None:
+        """Go on from `state`, after `begin`."""
+        self.update, self.env_step = cast(int, state["update"]), cast(int, state["env_step"])
+        self.meter.load(cast(State, state["meter"]), run.device)
+
+    def close(self) -> None:
+        """Let go of environments."""
+
+
+@dataclass
+class Moment:
+    """A point of the run at which callbacks are called."""
+
+    trainer: Trainer
+    run: RunContext
+    row: dict[str, float]  # of metrics, to be filled by one callback and kept by another
+
+
+class Callback(Protocol):
+    """Something that is due whenever `step` passes a multiple of `interval`, and at the end."""
+
+    @property
+    def interval(self) -> int: ...
+
+    def __call__(self, moment: Moment) -> None: ...
+
+
+def fit(trainer: Trainer, run: RunContext, callbacks: Sequence[Callback]) -> None:
+    """Train to the end. Callbacks that are due at the same step are called in their order."""
+    while trainer.step < trainer.total:
+        before, start = trainer.step, time.perf_counter()
+        trainer.advance(min(trainer.total, *((before // c.interval + 1) * c.interval for c in callbacks)))
+        run.progress.seconds += time.perf_counter() - start
+        moment = Moment(trainer, run, {})
+        for callback in callbacks:
+            if (
+                trainer.step // callback.interval > before // callback.interval
+                or trainer.step >= trainer.total
+            ):
+                callback(moment)

@@ -1,0 +1,43 @@
+"""Learning from a fixed dataset alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from offrl.data.dataset import Dataset
+from offrl.train.loop import RunContext, Trainer
+from offrl.train.updater import Updater
+from offrl.types import Experience, State
+
+
+@dataclass(eq=False, kw_only=True)
+class Offline(Trainer):
+    """`updates` batches drawn uniformly from the dataset. A step is an update."""
+
+    experience: ClassVar[frozenset[Experience]] = frozenset({"dataset"})
+    totals: ClassVar[tuple[str, ...]] = ("updates",)
+
+    updates: int
+    n_step: int  # rewards summed before the algorithm bootstraps
+
+    @property
+    def step(self) -> int:
+        return self.update
+
+    def begin(self, run: RunContext) -> None:
+        self._dataset = cast(Dataset, run.dataset)
+        if run.algo.normalizes_obs:
+            run.algo.set_obs_statistics(*self._dataset.obs_statistics())
+        self._updater = Updater(run.algo, self.meter, run.compile, run.updates_per_call)
+
+    def advance(self, until: int) -> None:
+        self._updater.run(self._dataset, until - self.update)
+        self.update = until
+
+    def state(self) -> State:
+        return {**super().state(), "dataset": self._dataset.state()}
+
+    def load(self, state: State, run: RunContext) -> None:
+        super().load(state, run)
+        self._dataset.load(cast(State, state["dataset"]))

@@ -1,0 +1,107 @@
+"""Learning online from a replay buffer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from offrl.data.replay import Replay
+from offrl.envs.make import Env
+from offrl.errors import UserError
+from offrl.train.acting import Actor
+from offrl.train.loop import RunContext, Trainer
+from offrl.train.statistics import RunningMoments
+from offrl.train.updater import Updater
+from offrl.types import Experience, Source, State
+
+
+@dataclass(eq=False, kw_only=True)
+class OnReplay(Trainer):
+    """`steps` environment steps, and updates in a fixed ratio to them. A step is an environment step.
+
+    With `network.normalize_obs` the statistics of the warm-up are used, and then frozen: Q-values of old transitions
+    must not move because new ones arrive.
+    """
+
+    experience: ClassVar[frozenset[Experience]] = frozenset({"replay"})
+    totals: ClassVar[tuple[str, ...]] = ("steps",)
+    random_warmup: ClassVar[bool] = True
+
+    steps: int  # of all environments together
+    warmup: int  # first steps, without updates; with uniform actions
+    updates_per_step: float  # may be a fraction: 0.25 is an update every fourth step
+    update_interval: int  # environment steps between two bursts of updates; the ratio holds whatever it is
+    capacity: int  # transitions in the buffer
+    n_step: int  # rewards summed before the algorithm bootstraps
+
+    def check(self) -> None:
+        super().check()
+        if self.updates_per_step < 0 or self.update_interval < 1 or self.capacity < 1:
+            raise UserError(
+                "trainer.updates_per_step must be ≥ 0, trainer.update_interval and trainer.capacity ≥ 1"
+            )
+
+    @property
+    def step(self) -> int:
+        return self.env_step
+
+    def begin(self, run: RunContext) -> None:
+        recipe, algo, device = cast(Env, run.env), run.algo, run.device
+        num_envs = recipe.default_num_envs
+        self._env = recipe.make(num_envs, run.seed)
+        self._replay = Replay(
+            run.spec,
+            self.capacity,
+            num_envs,
+            discount=algo.return_discount,
+            n_step=self.n_step,
+            device=device,
+            needs=algo.needs,
+        )
+        self._source: Source = self._replay
+        self._actor = Actor(self._env, algo, device, run.seed)
+        self._updater = Updater(algo, self.meter, run.compile, run.updates_per_call)
+        self._moments = RunningMoments(run.spec.obs.shape) if algo.normalizes_obs else None
+        self.online_update = 0
+
+    def advance(self, until: int) -> None:
+        while self.step < until:
+            warm = self.env_step < self.warmup
+            obs, action, seen = self._actor.step(self.env_step, random=warm and self.random_warmup)
+            self._replay.add(obs, action, seen.reward, seen.terminated, seen.truncated, seen.next_obs)
+            self.env_step += len(obs)
+            if warm and self._moments is not None:
+                self._moments.add(obs)
+                self._actor.algo.set_obs_statistics(*self._moments.statistics())
+            due = self._due()
+            if due:
+                self._updater.run(self._source, due)
+                self.online_update += due
+                self.update += due
+
+    def _due(self) -> int:
+        """Updates owed by now: rounded over the whole run, so that no fraction is lost."""
+        beyond = self.env_step - self.warmup
+        if beyond <= 0 or beyond % self.update_interval >= self._env.num_envs:
+            return 0
+        return math.floor(beyond * self.updates_per_step + 1e-6) - self.online_update
+
+    def read(self) -> dict[str, float]:
+        return super().read() | self._actor.read()
+
+    def state(self) -> State:
+        moments = self._moments.state() if self._moments else None
+        parts = {"replay": self._replay.state(), "actor": self._actor.state(), "moments": moments}
+        return {**super().state(), **parts, "online_update": self.online_update}
+
+    def load(self, state: State, run: RunContext) -> None:
+        super().load(state, run)
+        self.online_update = cast(int, state["online_update"])
+        self._replay.load(cast(State, state["replay"]))
+        self._actor.load(cast(State, state["actor"]))
+        if self._moments is not None:
+            self._moments.load(cast(State, state["moments"]))
+
+    def close(self) -> None:
+        self._env.close()

@@ -1,0 +1,82 @@
+"""Going on with a run exactly where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from offrl.errors import UserError
+from offrl.train import checkpoint
+from offrl.train.loop import Progress, RunContext, Trainer
+from offrl.train.randomness import random_state, set_random_state
+
+# What may differ between the run that stopped and the one that goes on: nothing in it changes what is learnt next.
+FREE_GROUPS = ("hardware", "logger", "evaluation", "job", "run", "resume", "dry_run", "name", "tags", "hydra")
+FREE_KNOBS = ("log_interval", "checkpoint_interval", "keep_checkpoints", "pulse", "max_q")
+
+
+def full_state(trainer: Trainer, run: RunContext) -> dict[str, object]:
+    """Everything from which the run goes on exactly, beside the algorithm."""
+    progress = {"seconds": run.progress.seconds, "last": run.progress.last, "best": run.progress.best}
+    return {
+        "trainer": trainer.state(),
+        "random": random_state(),
+        "progress": progress,
+        "data": _fingerprint(run),
+    }
+
+
+def restore(trainer: Trainer, run: RunContext) -> None:
+    """Put a begun trainer, its algorithm, the records and all generators where the last checkpoint had them.
+
+    Raises `UserError` if there is none, it is damaged, or it is of other code, another config or other data.
+    """
+    path = latest(run.folder.checkpoints)
+    state = checkpoint.load(path)
+    refuse_changes(state["config"], run.config, trainer, path)
+    if state["data"] != _fingerprint(run):
+        raise UserError(f"{path} was made on other data: the fingerprint of the dataset differs")
+    checkpoint.restore_algorithm(run.algo, state["algo"], path)
+    trainer.load(state["trainer"], run)
+    run.progress = Progress(**state["progress"])
+    run.metrics.truncate(trainer.step)
+    set_random_state(state["random"])
+
+
+def latest(folder: Path) -> Path:
+    """The last checkpoint. Raises `UserError` if there is none."""
+    paths = checkpoint.numbered(folder)
+    if not paths:
+        raise UserError(f"resume=true: there is no checkpoint in {folder} to go on from; start the run again")
+    return paths[-1]
+
+
+def refuse_changes(saved: Mapping[str, Any], config: Mapping[str, Any], trainer: Trainer, path: Path) -> None:
+    """Raise `UserError` that names what changed, unless it cannot matter. Total numbers of steps may change."""
+    free = {f"trainer.{name}" for name in (*trainer.totals, *FREE_KNOBS)}
+    then, now = _flat(saved), _flat(config)
+    changed = [
+        f"{key} was {then.get(key)}, now {now.get(key)}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key) and key not in free and key.split(".")[0] not in FREE_GROUPS
+    ]
+    if changed:
+        more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+        raise UserError(
+            f"resume=true cannot go on from {path}: {'; '.join(changed[:4])}{more}. Put it back, or start a new run"
+        )
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(cast("list[Any]", value)) if isinstance(value, list | tuple) else value
+    return flat
+
+
+def _fingerprint(run: RunContext) -> str | None:
+    return run.dataset.fingerprint if run.dataset is not None else None

@@ -1,0 +1,109 @@
+"""Learning online from fresh rollouts, each thrown away after use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from offrl.algos.base import OnPolicy
+from offrl.envs.make import Env
+from offrl.train.acting import Actor
+from offrl.train.loop import RunContext, Trainer
+from offrl.train.statistics import RewardScaler, RunningMoments
+from offrl.train.updater import Updater
+from offrl.types import Batch, Experience, Rollout, State
+
+
+@dataclass(eq=False, kw_only=True)
+class OnRollouts(Trainer):
+    """`steps` environment steps in rollouts of `algo.horizon` steps of every environment. A step is an environment step.
+
+    With `network.normalize_obs` the statistics are of all observations so far, and move only between two rollouts; the
+    first rollout is not normalised. The last rollout may overshoot `steps`: it is never shorter than the others.
+    """
+
+    experience: ClassVar[frozenset[Experience]] = frozenset({"rollout"})
+    totals: ClassVar[tuple[str, ...]] = ("steps",)
+
+    steps: int  # of all environments together
+    reward_scaling: bool  # learn from rewards divided by the running deviation of the discounted return
+
+    @property
+    def step(self) -> int:
+        return self.env_step
+
+    def begin(self, run: RunContext) -> None:
+        recipe = cast(Env, run.env)
+        self._algo, self._device = cast(OnPolicy, run.algo), run.device
+        self._env = recipe.make(recipe.default_num_envs, run.seed)
+        self._actor = Actor(self._env, run.algo, run.device, run.seed)
+        self._updater = Updater(run.algo, self.meter, run.compile, run.updates_per_call)
+        self._moments = RunningMoments(run.spec.obs.shape) if run.algo.normalizes_obs else None
+        self._scaler = (
+            RewardScaler(self._env.num_envs, run.algo.return_discount) if self.reward_scaling else None
+        )
+
+    def advance(self, until: int) -> None:
+        while self.env_step < until:
+            self._algo.anneal(self.env_step / self.total)
+            if self._moments is not None and self._moments.count:
+                self._algo.set_obs_statistics(*self._moments.statistics())
+            batch = self._algo.prepare(self._collect())
+            for _ in range(self._algo.epochs):
+                self._epoch(batch)
+
+    def _collect(self) -> Rollout:
+        """One rollout, on the device. Rewards may be scaled in it; the reported returns are the raw ones."""
+        columns: Rollout | None = None
+        for t in range(self._algo.horizon):
+            obs, action, seen = self._actor.step(self.env_step)
+            reward = seen.reward
+            if self._scaler is not None:
+                reward = self._scaler(reward, seen.terminated | seen.truncated)
+            row = Rollout(obs, action, reward, seen.terminated, seen.truncated, seen.next_obs)
+            columns = columns or self._room_for(row)
+            for column, value in zip(columns, row, strict=True):
+                column[t] = value
+            self.env_step += len(obs)
+        assert columns is not None
+        if self._moments is not None:
+            self._moments.add(columns.obs.flatten(0, 1))
+        return columns
+
+    def _room_for(self, row: Rollout) -> Rollout:
+        shape = (self._algo.horizon,)
+        return Rollout(*(torch.empty(shape + x.shape, dtype=x.dtype, device=self._device) for x in row))
+
+    def _epoch(self, batch: Batch) -> None:
+        """One pass over the rows in random order; the last minibatch holds what is left."""
+        for index in torch.randperm(len(batch.reward), device=self._device).split(self._algo.batch_size):
+            self._updater.learn(Batch(*(_rows(column, index) for column in batch)))
+            self.update += 1
+
+    def read(self) -> dict[str, float]:
+        return super().read() | self._actor.read()
+
+    def state(self) -> State:
+        extra = {
+            name: part.state()
+            for name, part in (("moments", self._moments), ("scaler", self._scaler))
+            if part
+        }
+        return {**super().state(), "actor": self._actor.state(), **extra}
+
+    def load(self, state: State, run: RunContext) -> None:
+        super().load(state, run)
+        self._actor.load(cast(State, state["actor"]))
+        for name, part in (("moments", self._moments), ("scaler", self._scaler)):
+            if part is not None:
+                part.load(cast(State, state[name]))
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def _rows(column: Tensor, index: Tensor) -> Tensor:
+    return column[index] if column.numel() else column  # an absent column stays absent

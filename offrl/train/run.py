@@ -1,0 +1,84 @@
+"""One run from its first step to its last file."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+
+from offrl.errors import UserError
+from offrl.log.plots import plot_run
+from offrl.train.callbacks import (
+    Bar,
+    Checkpoint,
+    Diverged,
+    Evaluate,
+    Guard,
+    Interrupted,
+    Measure,
+    Record,
+    Signals,
+    write_policy,
+)
+from offrl.train.loop import RunContext, Trainer, fit
+from offrl.train.resume import restore
+from offrl.train.rundir import Status, now
+
+
+def train(trainer: Trainer, run: RunContext, resume: bool) -> None:
+    """Train, and leave the run folder complete, however it ends.
+
+    Raises `Diverged` after saving what there is; `KeyboardInterrupt` (Ctrl-C) or `SystemExit` (SIGTERM) after a
+    checkpoint; `UserError` for what cannot be written or resumed.
+    """
+    status: Status = "failed"
+    try:
+        trainer.begin(run)
+        if resume:
+            restore(trainer, run)
+        run.folder.note(status="running", end=None)
+        _fit(trainer, run)
+        write_policy(run, run.folder.policy, trainer.step)
+        status = "finished"
+    except Diverged:
+        status = "diverged"
+        raise
+    except Interrupted as interruption:
+        status = "interrupted"
+        print(f"interrupted by {interruption}; go on with: offrl train run={run.folder.root} resume=true")
+        if interruption.number == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(128 + interruption.number) from None
+    finally:
+        _close(trainer, run, status)
+
+
+def _fit(trainer: Trainer, run: RunContext) -> None:
+    measure = Measure(trainer.log_interval)
+    measure.begin(trainer, run)
+    bar = Bar(trainer.pulse, run.folder.root.name)
+    with Signals(trainer.pulse, trainer.keep_checkpoints) as signals, bar.shown_from(trainer):
+        callbacks = [
+            measure,
+            Guard(trainer.log_interval, trainer.max_q),
+            *([Evaluate(run.evaluator.settings.interval)] if run.evaluator else []),
+            Record(),
+            Checkpoint(trainer.checkpoint_interval, trainer.keep_checkpoints),
+            bar,
+            signals,
+        ]
+        fit(trainer, run, callbacks)
+
+
+def _close(trainer: Trainer, run: RunContext, status: Status) -> None:
+    """Let go of everything and write the last files; a full disk must not hide the error that ended the run."""
+    trainer.close()
+    if run.evaluator is not None:
+        run.evaluator.close()
+    results = {"last": run.progress.last, "best": run.progress.best}
+    counters = {"step": trainer.step, "update": trainer.update, "env_step": trainer.env_step}
+    with contextlib.suppress(UserError) if status == "failed" else contextlib.nullcontext():
+        run.folder.note(status=status, end=now(), seconds=run.progress.seconds, **counters, results=results)
+        run.metrics.flush()
+        plot_run(run.folder.metrics, run.folder.plots / "curves.png", run.title)
+    flat = {f"{name}/{key}": value for name, row in results.items() for key, value in row.items()}
+    run.logger.close(flat | {"status": status}, failed=status in ("failed", "diverged"))

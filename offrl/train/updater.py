@@ -1,0 +1,92 @@
+"""Updates in bulk, and what they report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from offrl.algos.base import Algorithm
+from offrl.types import Batch, Metrics, Source, State
+
+
+class Meter:
+    """Sums of metrics that stay on the device until somebody reads their means."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, sums: Metrics, counts: Mapping[str, int]) -> None:
+        """Add 0-d tensors, each the sum of `counts[name]` values. One kernel for all of them on a GPU."""
+        for name, value in sums.items():
+            if name not in self.sums:
+                self.sums[name], self.counts[name] = torch.zeros_like(value), 0
+            self.counts[name] += counts[name]
+        torch._foreach_add_([self.sums[name] for name in sums], list(sums.values()))
+
+    def read(self) -> dict[str, float]:
+        """Means since the last call, and a fresh start: the one place that waits for the device."""
+        names = [name for name, count in self.counts.items() if count]
+        if not names:
+            return {}
+        totals = cast("list[float]", torch.stack([self.sums[name].double() for name in names]).tolist())
+        means = {name: total / self.counts[name] for name, total in zip(names, totals, strict=True)}
+        self.sums, self.counts = {}, {}
+        return means
+
+    def state(self) -> State:
+        """The sums so far."""
+        return {"sums": dict(self.sums), "counts": dict(self.counts)}
+
+    def load(self, state: State, device: torch.device) -> None:
+        """Go on from `state`."""
+        sums = cast("dict[str, Tensor]", state["sums"])
+        self.sums = {name: value.to(device) for name, value in sums.items()}
+        self.counts = dict(cast("dict[str, int]", state["counts"]))
+
+
+class Updater:
+    """Has an algorithm learn from batches, and keeps what it reports in a meter.
+
+    With `compile`, `updates_per_call` updates and the sampling before each are one graph, a CUDA graph on a GPU.
+    """
+
+    def __init__(self, algo: Algorithm, meter: Meter, compile: bool, updates_per_call: int) -> None:
+        self.algo, self.meter = algo, meter
+        self.per_call = updates_per_call if compile else 0
+        if compile:
+            on_gpu = any(parameter.is_cuda for parameter in algo.parameters())
+            options: dict[str, Any] = {"fullgraph": True, "mode": "reduce-overhead" if on_gpu else None}
+            self._bulk, self._learn = (
+                torch.compile(self._updates, **options),
+                torch.compile(algo.update, **options),
+            )
+        else:
+            self._bulk, self._learn = self._updates, algo.update
+
+    def run(self, source: Source, count: int) -> None:
+        """`count` updates on batches from `source`; those beyond a multiple of `updates_per_call` are not compiled."""
+        calls, rest = divmod(count, self.per_call) if self.per_call else (0, count)
+        for _ in range(calls):
+            self.meter.add(*self._bulk(source.draw, self.per_call))
+        for _ in range(rest):
+            metrics = self.algo.update(source.sample(self.algo.batch_size))
+            self.meter.add(metrics, dict.fromkeys(metrics, 1))
+
+    def learn(self, batch: Batch) -> None:
+        """One update on this batch."""
+        metrics = self._learn(batch)
+        self.meter.add(metrics, dict.fromkeys(metrics, 1))
+
+    def _updates(self, draw: Callable[[int], Batch], count: int) -> tuple[Metrics, dict[str, int]]:
+        """`count` updates as one piece of tensor code."""
+        sums: Metrics = {}
+        counts: dict[str, int] = {}
+        for _ in range(count):
+            for name, value in self.algo.update(draw(self.algo.batch_size)).items():
+                sums[name] = sums[name] + value if name in sums else value
+                counts[name] = counts.get(name, 0) + 1
+        return sums, counts
