@@ -79,7 +79,9 @@ class Contender:
     args: tuple[str, ...] = ()
 
 
-def take_turns(contenders: Sequence[Contender], rounds: int, seconds: float, threads: int) -> dict[str, dict[str, Any]]:
+def take_turns(
+    contenders: Sequence[Contender], rounds: int, seconds: float, threads: int
+) -> dict[str, dict[str, Any]]:
     """`rounds` times each contender in turn, never two at once; name -> versions and its records."""
     workers = {c.name: Worker(c.python, c.module, c.args, threads) for c in contenders}
     records: dict[str, list[Record]] = {name: [] for name in workers}
@@ -106,7 +108,10 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
     return {
         "cpu": model,
         "cores": os.cpu_count(),
@@ -138,12 +143,17 @@ def add_peer_options(parser: argparse.ArgumentParser) -> None:
     """`--d3rlpy-python` and `--sb3-python`: where the competitors live."""
     for peer in ("d3rlpy", "sb3"):
         default = os.environ.get(f"OFFRL_BENCH_{peer.upper()}", VENVS / peer / "bin" / "python")
-        parser.add_argument(f"--{peer}-python", type=Path, default=Path(default), help=f"Python that has {peer}")
+        parser.add_argument(
+            f"--{peer}-python", type=Path, default=Path(default), help=f"Python that has {peer}"
+        )
 
 
 def present(python: Path, peer: str) -> bool:
     """Whether a competitor's Python exists; says so if it does not."""
     if python.exists():
         return True
-    print(f"skipped {peer}: no {python} (make it with `python benchmarks/run.py --install-peers`)", file=sys.stderr)
+    print(
+        f"skipped {peer}: no {python} (make it with `python benchmarks/run.py --install-peers`)",
+        file=sys.stderr,
+    )
     return False

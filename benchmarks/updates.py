@@ -14,7 +14,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Contender, add_peer_options, machine, present, rate, ratio, save, table, take_turns
+from benchmarks.harness import (
+    Contender,
+    add_peer_options,
+    machine,
+    present,
+    rate,
+    ratio,
+    save,
+    table,
+    take_turns,
+)
 
 ALGOS = ("iql", "td3_bc", "cql", "sac", "bc")
 
@@ -52,7 +62,11 @@ def versus(results: dict[str, Any], name: str) -> str:
 def report(content: dict[str, Any]) -> str:
     """The table."""
     rows = [
-        [algo, *(cell(r, n) for n in ("offrl", "plain PyTorch", "d3rlpy")), *(versus(r, n) for n in ("plain PyTorch", "d3rlpy"))]
+        [
+            algo,
+            *(cell(r, n) for n in ("offrl", "plain PyTorch", "d3rlpy")),
+            *(versus(r, n) for n in ("plain PyTorch", "d3rlpy")),
+        ]
         for algo, r in content["algos"].items()
     ]
     header = ["updates/s, wall (cpu)", "offrl", "plain PyTorch", "d3rlpy", "ours / plain", "ours / d3rlpy"]
@@ -61,7 +75,9 @@ def report(content: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure every algorithm, print the table, keep the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--algos", nargs="+", default=ALGOS, choices=ALGOS)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)

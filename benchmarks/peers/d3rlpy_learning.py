@@ -82,7 +82,9 @@ def run(args: argparse.Namespace, dataset: d3rlpy.dataset.MDPDataset, seed: int)
 
 def main() -> None:
     """Train every seed in turn and rewrite the output after each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--algo", required=True, choices=["bc", "td3_bc", "iql", "cql"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--env", default="Hopper-v5")
@@ -95,7 +97,13 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     dataset = load(args.data)
-    results = {"version": d3rlpy.__version__, "algo": args.algo, "env": args.env, "updates": args.updates, "runs": []}
+    results = {
+        "version": d3rlpy.__version__,
+        "algo": args.algo,
+        "env": args.env,
+        "updates": args.updates,
+        "runs": [],
+    }
     for seed in args.seeds:
         results["runs"].append(run(args, dataset, seed))
         aside = args.out.with_suffix(".tmp")

@@ -1,6 +1,6 @@
 """d3rlpy's own sampling and update, as its `fit` calls them, without its progress bar and log files.
 
-    python -m benchmarks.peers.d3rlpy_updates --algo iql
+python -m benchmarks.peers.d3rlpy_updates --algo iql
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ CONFIGS: dict[str, type] = {
     "cql": d3rlpy.algos.CQLConfig,
     "sac": d3rlpy.algos.SACConfig,
 }
-ENCODERS = {"bc": ("encoder_factory",), "iql": ("actor_encoder_factory", "critic_encoder_factory", "value_encoder_factory")}
+ENCODERS = {
+    "bc": ("encoder_factory",),
+    "iql": ("actor_encoder_factory", "critic_encoder_factory", "value_encoder_factory"),
+}
 
 
 def make(algo: str, batch_size: int) -> QLearningAlgoBase:

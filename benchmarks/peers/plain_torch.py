@@ -106,7 +106,9 @@ class SquashedActor(nn.Module):
         mean, log_std = self.net(obs).chunk(2, -1)
         normal = torch.distributions.Normal(mean, log_std.clamp(-20, 2).exp())
         raw = normal.rsample()
-        correction = 2 * (math.log(2) - raw - F.softplus(-2 * raw))  # log(1 - tanh(raw)^2), without cancellation
+        correction = 2 * (
+            math.log(2) - raw - F.softplus(-2 * raw)
+        )  # log(1 - tanh(raw)^2), without cancellation
         return torch.tanh(raw), (normal.log_prob(raw) - correction).sum(-1, keepdim=True)
 
 
@@ -147,7 +149,10 @@ class TD3BC:
     def __init__(self) -> None:
         self.actor, self.critic = mlp(OBS, ACTION, nn.Tanh()), TwinCritic()
         self.actor_target, self.critic_target = copy.deepcopy(self.actor), copy.deepcopy(self.critic)
-        self.actor_optimizer, self.critic_optimizer = adam(self.actor.parameters()), adam(self.critic.parameters())
+        self.actor_optimizer, self.critic_optimizer = (
+            adam(self.actor.parameters()),
+            adam(self.critic.parameters()),
+        )
         self.steps = 0
 
     def train(self, batch: Transitions) -> Info:
@@ -182,7 +187,10 @@ class IQL:
     def __init__(self) -> None:
         self.actor, self.critic, self.value = GaussianActor(), TwinCritic(), mlp(OBS, 1)
         self.critic_target = copy.deepcopy(self.critic)
-        self.actor_optimizer, self.critic_optimizer = adam(self.actor.parameters()), adam(self.critic.parameters())
+        self.actor_optimizer, self.critic_optimizer = (
+            adam(self.actor.parameters()),
+            adam(self.critic.parameters()),
+        )
         self.value_optimizer = adam(self.value.parameters())
 
     def train(self, batch: Transitions) -> Info:
