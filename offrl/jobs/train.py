@@ -1,0 +1,128 @@
+"""`offrl train`: learn a policy, offline, online, or first the one and then the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from offrl.algos.base import Algorithm
+from offrl.build import build
+from offrl.data.dataset import Dataset
+from offrl.envs.make import Env
+from offrl.jobs.dry_run import report
+from offrl.jobs.pairing import check_actions, check_experience
+from offrl.log.logger import Label, Logger, LoggerRecipe
+from offrl.train.evaluator import Evaluation, Evaluator
+from offrl.train.loop import RunContext, Trainer
+from offrl.train.run import train
+from offrl.train.rundir import RunDir, now, surroundings
+
+
+def run(config: dict[str, Any], folder: Path) -> float | None:
+    """Train as `config` says, into `folder`; the headline is the last evaluation's return (its score, if it has one)."""
+    check_experience(config)
+    device = torch.device(config["hardware"]["device"])
+    algo = cast(Algorithm, build(config["algo"], "algo"))
+    trainer = cast(Trainer, build(config["trainer"], "trainer"))
+    env = cast(Env, build(config["env"], "env")) if config["env"] else None
+    dataset = _load_dataset(config, trainer, algo, env, device)
+    spec = env.spec() if env is not None else cast(Dataset, dataset).spec
+    check_actions(type(algo), spec, env.name if env is not None else config["name"])
+    algo.build(spec)
+    algo.to(device)
+    if config["dry_run"]:
+        print(report(config, spec, algo, dataset.sample(algo.batch_size) if dataset is not None else None))
+        return None
+    evaluator = _evaluator(config, env, device)
+    home = _open_folder(config, folder, dataset, device)
+    logger = _open_logger(config, home)
+    context = RunContext(
+        algo=algo,
+        spec=spec,
+        env=env,
+        dataset=dataset,
+        evaluator=evaluator,
+        folder=home,
+        logger=logger,
+        config=config,
+        device=device,
+        compile=config["hardware"]["compile"],
+        updates_per_call=config["hardware"].get("updates_per_call", 1),
+        seed=config["seed"],
+    )
+    train(trainer, context, resume=config["resume"])
+    return _say_result(context)
+
+
+def _load_dataset(
+    config: Mapping[str, Any], trainer: Trainer, algo: Algorithm, env: Env | None, device: torch.device
+) -> Dataset | None:
+    if "dataset" not in trainer.experience:
+        return None
+    n_step = config["trainer"]["n_step"]
+    return build(config["dataset"], "dataset").load(algo.needs, algo.return_discount, n_step, device)
+
+
+def _evaluator(config: Mapping[str, Any], env: Env | None, device: torch.device) -> Evaluator | None:
+    settings = cast(Evaluation, build(config["evaluation"], "evaluation"))
+    if settings.episodes == 0:
+        return None
+    if env is None:
+        print("evaluation: skipped, for these data name no environment; env=... evaluates in one")
+        return None
+    return Evaluator(env, settings, device)
+
+
+def _open_folder(config: dict[str, Any], folder: Path, dataset: Dataset | None, device: torch.device) -> RunDir:
+    home = RunDir(folder)
+    if config["resume"]:
+        home.open()
+        home.write_config(config)
+        home.note(resumed=[*home.facts.get("resumed", []), now()])
+        return home
+    home.create(config)
+    fingerprint = dataset.fingerprint if dataset is not None else None
+    home.note(status="running", seed=config["seed"], start=now(), end=None, data=fingerprint, **surroundings(device))
+    return home
+
+
+def _open_logger(config: Mapping[str, Any], home: RunDir) -> Logger:
+    recipe = cast(LoggerRecipe, build(config["logger"], "logger"))
+    label = Label(
+        name=f"{config['name']}-s{config['seed']}",
+        group=_sweep() or config["name"],
+        tags=tuple(config["tags"]),
+        id=home.facts.get("wandb_id"),
+    )
+    logger = recipe.open(home.root, config, label)
+    home.note(wandb_id=logger.id)
+    return logger
+
+
+def _sweep() -> str | None:
+    """The folder of the sweep that this run belongs to."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return Path(HydraConfig.get().sweep.dir).name
+
+
+def _say_result(context: RunContext) -> float | None:
+    """Print the headline (the last evaluation), the best beside it, and where everything is."""
+    last, best = context.progress.last, context.progress.best
+    print(f"run folder: {context.folder.root}")
+    if not last:
+        return None
+    key = "score" if "score" in last else "return"
+    print(f"last evaluation: return {last['return']:.1f} ± {last['return_std']:.1f}" + _score(last))
+    print(f"best evaluation: return {best['return']:.1f} at step {best['step']:,.0f}" + _score(best))
+    return last[key]
+
+
+def _score(row: Mapping[str, float]) -> str:
+    return f", normalised score {row['score']:.1f}" if "score" in row else ""
