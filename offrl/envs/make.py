@@ -24,7 +24,7 @@ from offrl.types import ObsSpec, Spec
 # Packages with environments of their own: the package, the extra that installs it, and how its ids begin.
 PACKAGES = (
     ("gymnasium_robotics", "robotics", ("PointMaze", "AntMaze", "Adroit", "Fetch", "Hand", "FrankaKitchen")),
-    ("minigrid", "minigrid", ("MiniGrid", "BabyAI")),
+    ("minigrid", "envs", ("MiniGrid", "BabyAI")),
     ("ale_py", "atari", ("ALE/",)),
 )
 

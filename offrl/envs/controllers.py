@@ -1,0 +1,81 @@
+"""Hand-written controllers, for recording data without training anything.
+
+A controller is a function from observations [N, D] to actions [N, A] or [N] in the algorithms' units, or a `Controller`
+where it has to remember something.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offrl.envs.make import Env
+from offrl.errors import UserError
+
+Obs = NDArray[np.float32]
+Act = Callable[[Obs], NDArray[Any]]
+
+
+class Controller(ABC):
+    """A controller with a memory of each of its environments."""
+
+    def __init__(self, env: Env, num_envs: int, generator: np.random.Generator) -> None:
+        self.num_envs = num_envs
+        self.generator = generator
+
+    @abstractmethod
+    def __call__(self, obs: Obs) -> NDArray[Any]:
+        """[N, D] -> [N, A] or [N]."""
+
+    def restart(self, envs: Sequence[int]) -> None:
+        """New episodes begin in these environments."""
+
+
+def load_controller(path: str, env: Env, num_envs: int, generator: np.random.Generator) -> Act:
+    """The function, or an instance of the `Controller`, at `module:name`.
+
+    Raises:
+        UserError: nothing callable lives there.
+    """
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"actor={path}: no such controller ({error}); write it as module:function") from error
+    if inspect.isclass(found):
+        return found(env, num_envs, generator)
+    if not callable(found):
+        raise UserError(f"actor={path} is not a function from observations to actions")
+    return found
+
+
+def balance(obs: Obs) -> NDArray[np.int64]:
+    """CartPole: push towards the side to which the pole is about to fall."""
+    return (obs @ np.array([0.05, 0.1, 1.0, 0.4], np.float32) > 0.0).astype(np.int64)
+
+
+def swing_up(obs: Obs) -> NDArray[np.float32]:
+    """Pendulum: pump energy until it suffices to stand, then hold (Astrom and Furuta 2000). Torques are in [-2, 2]."""
+    cosine, sine, velocity = obs.T
+    angle = np.arctan2(sine, cosine)
+    missing = 5.0 * (1.0 - cosine) - velocity**2 / 6.0  # energy still to gain, with g = 10 and unit mass and length
+    pump = np.sign(np.where(velocity == 0.0, 1.0, velocity)) * np.clip(missing, -2.0, 2.0)
+    hold = -10.0 * angle - 2.0 * velocity
+    torque = np.where(np.abs(angle) < 0.3, hold, pump)
+    return np.clip(torque / 2.0, -1.0, 1.0)[:, None].astype(np.float32)
+
+
+def rock_the_car(obs: Obs) -> NDArray[np.int64]:
+    """MountainCar: always push the way it rolls."""
+    return np.where(obs[:, 1] < 0.0, 0, 2)
+
+
+def rock_the_continuous_car(obs: Obs) -> NDArray[np.float32]:
+    """MountainCarContinuous: always push the way it rolls."""
+    return np.where(obs[:, 1:2] < 0.0, -1.0, 1.0).astype(np.float32)
