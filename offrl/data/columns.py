@@ -96,7 +96,12 @@ def _bounds(steps: Steps) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _optional(
-    name: str, steps: Steps, begin: NDArray[np.int64], stop: NDArray[np.int64], last: NDArray[np.int64], discount: float
+    name: str,
+    steps: Steps,
+    begin: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    last: NDArray[np.int64],
+    discount: float,
 ) -> NDArray[Any]:
     match name:
         case "next_action":
@@ -115,4 +120,6 @@ def _optional(
                 )
             return np.asarray(steps.extra["log_prob"], np.float32)
         case _:
-            raise UserError(f"column {name!r} cannot be made from logged data; it can make {', '.join(OPTIONAL)}")
+            raise UserError(
+                f"column {name!r} cannot be made from logged data; it can make {', '.join(OPTIONAL)}"
+            )

@@ -59,14 +59,25 @@ class Dataset:
         self.returns = episodes.returns(steps) if returns is None else returns
         self.fingerprint = fingerprint or episodes.fingerprint(steps)
         layout = Layout(spec, tuple(needs))
-        made = columns(steps, tuple(layout.widths)[5:], discount, n_step) if "ahead" not in layout.widths else _with_ahead(
-            steps, layout, discount, n_step
+        made = (
+            columns(steps, tuple(layout.widths)[5:], discount, n_step)
+            if "ahead" not in layout.widths
+            else _with_ahead(steps, layout, discount, n_step)
         )
         device = torch.device(device)
         where = _choose(memory, layout, len(steps), device)
         if where == "mmap":
-            key = (self.fingerprint, layout.widths, discount, n_step, float(self.returns.sum()), float(np.sum(steps.reward)))
-            self.rows = _rows_in_file(steps, made, layout, _need(cache) / f"rows-{content_key([], *key)}", device)
+            key = (
+                self.fingerprint,
+                layout.widths,
+                discount,
+                n_step,
+                float(self.returns.sum()),
+                float(np.sum(steps.reward)),
+            )
+            self.rows = _rows_in_file(
+                steps, made, layout, _need(cache) / f"rows-{content_key([], *key)}", device
+            )
         else:
             self.rows = _rows_on_device(steps, made, layout, device)
         usable = None if made.usable is None else torch.from_numpy(np.flatnonzero(made.usable))
@@ -141,7 +152,9 @@ def _choose(memory: Memory, layout: Layout, rows: int, device: torch.device) -> 
 
 def _need(cache: Path | None) -> Path:
     if cache is None:
-        raise UserError("dataset.memory=mmap needs a folder for its file, and these data have none: use dataset.memory=device")
+        raise UserError(
+            "dataset.memory=mmap needs a folder for its file, and these data have none: use dataset.memory=device"
+        )
     return cache
 
 
@@ -151,7 +164,10 @@ def _rows_on_device(steps: Steps, made: Columns, layout: Layout, device: torch.d
     pictures = None
     if layout.spec.obs.is_image:
         following = steps.next_obs if _one_step(made) else steps.next_obs[made.last]
-        pictures = (torch.from_numpy(np.ascontiguousarray(steps.obs)).to(device), torch.from_numpy(np.ascontiguousarray(following)).to(device))
+        pictures = (
+            torch.from_numpy(np.ascontiguousarray(steps.obs)).to(device),
+            torch.from_numpy(np.ascontiguousarray(following)).to(device),
+        )
     return Rows(layout, floats.to(device), pictures)
 
 
@@ -161,17 +177,24 @@ def _rows_in_file(steps: Steps, made: Columns, layout: Layout, folder: Path, dev
         if not folder.exists():
             with aside(folder) as fresh:
                 fresh.mkdir()
-                floats = np.lib.format.open_memmap(fresh / "floats.npy", "w+", np.float32, (len(steps), layout.width))
+                floats = np.lib.format.open_memmap(
+                    fresh / "floats.npy", "w+", np.float32, (len(steps), layout.width)
+                )
                 _pack(steps, made, layout, floats)
                 floats.flush()
                 if layout.spec.obs.is_image:
                     _write_pictures(fresh / "obs.npy", steps.obs, np.arange(len(steps)))
                     _write_pictures(fresh / "next_obs.npy", steps.next_obs, made.last)
     except OSError as error:
-        raise UserError(f"dataset.memory=mmap cannot write its file {folder}: {error}; use dataset.memory=device, or make room") from error
+        raise UserError(
+            f"dataset.memory=mmap cannot write its file {folder}: {error}; use dataset.memory=device, or make room"
+        ) from error
     pictures = None
     if layout.spec.obs.is_image:
-        pictures = (torch.from_numpy(open_array(folder / "obs.npy")), torch.from_numpy(open_array(folder / "next_obs.npy")))
+        pictures = (
+            torch.from_numpy(open_array(folder / "obs.npy")),
+            torch.from_numpy(open_array(folder / "next_obs.npy")),
+        )
     return Rows(layout, torch.from_numpy(open_array(folder / "floats.npy")), pictures, device=device)
 
 
@@ -188,7 +211,12 @@ def _write_pictures(file: Path, pictures: NDArray[Any], rows: NDArray[np.int64])
 
 def _pack(steps: Steps, made: Columns, layout: Layout, out: NDArray[np.float32]) -> None:
     """Lay the columns side by side into `out` [rows, width]."""
-    whole: dict[str, NDArray[Any]] = {"action": steps.action, "reward": made.reward, "discount": made.discount, **made.extra}
+    whole: dict[str, NDArray[Any]] = {
+        "action": steps.action,
+        "reward": made.reward,
+        "discount": made.discount,
+        **made.extra,
+    }
     for part in episodes.chunks(len(steps)):
         for name, place in layout.places.items():
             if place.start == place.stop:

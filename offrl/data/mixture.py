@@ -20,7 +20,9 @@ class Mixture:
 
     def __init__(self, sources: Sequence[Source], ratios: Sequence[float]) -> None:
         if len(sources) != len(ratios) or min(ratios) < 0 or sum(ratios) <= 0:
-            raise UserError(f"mixing ratios {list(ratios)} do not fit {len(sources)} sources: give each a share of at least 0")
+            raise UserError(
+                f"mixing ratios {list(ratios)} do not fit {len(sources)} sources: give each a share of at least 0"
+            )
         self.sources = tuple(sources)
         self.ratios = tuple(ratios)
 
@@ -29,14 +31,20 @@ class Mixture:
 
     def sample(self, batch_size: int) -> Batch:
         """`batch_size` rows, those of one source together."""
-        parts = [source.sample(count) for source, count in zip(self.sources, self.shares(batch_size), strict=True) if count]
+        parts = [
+            source.sample(count)
+            for source, count in zip(self.sources, self.shares(batch_size), strict=True)
+            if count
+        ]
         if len(parts) == 1:
             return parts[0]
         return Batch(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def shares(self, batch_size: int) -> list[int]:
         """Rows from each source; rounding goes to the sources that lost most by it."""
-        weights = [ratio if len(source) else 0.0 for source, ratio in zip(self.sources, self.ratios, strict=True)]
+        weights = [
+            ratio if len(source) else 0.0 for source, ratio in zip(self.sources, self.ratios, strict=True)
+        ]
         if sum(weights) == 0:
             raise UserError("nothing to sample from: every source with a share is empty")
         exact = [batch_size * weight / sum(weights) for weight in weights]

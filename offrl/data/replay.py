@@ -31,7 +31,6 @@ class Replay:
         spec: Spec,
         capacity: int,
         num_envs: int = 1,
-        *,
         discount: float = 1.0,
         n_step: int = 1,
         device: torch.device | str = "cpu",
@@ -39,9 +38,13 @@ class Replay:
     ) -> None:
         self.slots = capacity // num_envs
         if self.slots < max(n_step, spec.obs.history) + 1:
-            raise UserError(f"a replay buffer of {capacity} transitions is too small for {num_envs} environments: raise its capacity")
+            raise UserError(
+                f"a replay buffer of {capacity} transitions is too small for {num_envs} environments: raise its capacity"
+            )
         if unable := sorted(set(needs) - {"timestep"}):
-            raise UserError(f"a replay buffer cannot fill {', '.join(unable)}: this algorithm learns from datasets only")
+            raise UserError(
+                f"a replay buffer cannot fill {', '.join(unable)}: this algorithm learns from datasets only"
+            )
         self.spec = spec
         self.num_envs = num_envs
         self.layout = Layout(spec, tuple(needs))
@@ -49,35 +52,53 @@ class Replay:
         floats = torch.zeros(rows, self.layout.width, device=device)
         pictures = None
         if spec.obs.is_image:
-            pictures = (torch.zeros(rows, *frame, dtype=torch.uint8, device=device), torch.zeros(rows, *frame, dtype=torch.uint8, device=device))
+            obs, next_obs = (torch.zeros(rows, *frame, dtype=torch.uint8, device=device) for _ in range(2))
+            pictures = (obs, next_obs)
         self.rows = Rows(self.layout, floats, pictures, stride=num_envs)
+        # On the CPU rows are written in place; elsewhere into a host copy of the slots whose windows still grow.
         self._by_slot = floats.view(self.slots, num_envs, -1)
+        self._host = self._by_slot if floats.is_cpu else torch.zeros(n_step, num_envs, self.layout.width)
+        written: NDArray[np.float32] = self._host.numpy()
+        self._columns = {name: written[:, :, place] for name, place in self.layout.places.items()}
+        self._n_step = n_step
         self._gammas = [discount**k for k in range(n_step + 1)]
-        self._recent = np.zeros((n_step, num_envs, self.layout.width), np.float32)  # slots whose windows still grow
-        self._recent_rows = torch.from_numpy(self._recent)  # the same memory
+        self._timed = n_step > 1 or "timestep" in self._columns
         self._timestep = np.zeros(num_envs, np.int64)  # of the next transition, in its episode
         self._reward = np.zeros((self.slots, num_envs), np.float32)  # one-step, for `steps`
-        self._ends = np.zeros((self.slots, num_envs), np.uint8)  # 1 terminated, 2 truncated
+        self._terminated = np.zeros((self.slots, num_envs), np.bool_)
+        self._truncated = np.zeros((self.slots, num_envs), np.bool_)
         self._added = 0  # slots ever written
-        self._count = torch.zeros((), dtype=torch.int64, device=device)  # rows that may be sampled, for `draw`
+        self._count = torch.zeros(
+            (), dtype=torch.int64, device=device
+        )  # rows that may be sampled, for `draw`
         self._first = torch.zeros((), dtype=torch.int64, device=device)  # where they begin
 
     def __len__(self) -> int:
         return min(self._added, self.slots) * self.num_envs
 
-    def add(self, obs: Tensor, action: Tensor, reward: Tensor, terminated: Tensor, truncated: Tensor, next_obs: Tensor) -> None:
+    def add(
+        self,
+        obs: Tensor,
+        action: Tensor,
+        reward: Tensor,
+        terminated: Tensor,
+        truncated: Tensor,
+        next_obs: Tensor,
+    ) -> None:
         """Store one step of every environment: rows [N, ...] on any device; `next_obs` is the true successor."""
         if self.spec.obs.history:
             obs, next_obs = obs[:, -1], next_obs[:, -1]
         slot = self._added % self.slots
         rewards, over, cut = _array(reward), _array(terminated), _array(truncated)
         self._write(slot, obs, action, rewards, over, next_obs)
-        if len(self._recent) > 1:
+        if self._n_step > 1:
             self._grow(slot, rewards, over, next_obs)
         self._reward[slot] = rewards
-        self._ends[slot] = over + 2 * cut
-        self._timestep += 1
-        self._timestep[over | cut] = 0
+        self._terminated[slot] = over
+        self._truncated[slot] = cut
+        if self._timed:
+            self._timestep += 1
+            self._timestep[over | cut] = 0
         self._added += 1
         self._mark()
 
@@ -85,7 +106,7 @@ class Replay:
         """Say that every environment starts a new episode next: the episodes in progress count as truncated."""
         if self._added:
             last = (self._added - 1) % self.slots
-            self._ends[last] |= np.where(self._ends[last] == 0, 2, 0).astype(np.uint8)
+            self._truncated[last] |= ~self._terminated[last]
         self._timestep[:] = 0
 
     def sample(self, batch_size: int) -> Batch:
@@ -105,32 +126,32 @@ class Replay:
         """The whole episodes still in the ring, one environment after the other, as they were recorded."""
         full = self._added > self.slots
         slots = np.arange(max(0, self._added - self.slots), self._added) % self.slots
-        order = [_whole(slots, self._ends[slots, env], full) * self.num_envs + env for env in range(self.num_envs)]
+        done = self._terminated | self._truncated
+        order = [_whole(slots, done[slots, env], full) * self.num_envs + env for env in range(self.num_envs)]
         index = np.concatenate(order)
-        ends = self._ends.reshape(-1)[index]
-        obs, next_obs = self._observations(torch.from_numpy(index).to(self.rows.floats.device))
-        if len(index):  # the stored successor may lie several steps on
-            following = np.minimum(np.arange(len(index)) + 1, len(index) - 1)
-            inside = (ends == 0).reshape(-1, *[1] * (obs.ndim - 1))
-            next_obs = np.where(inside, obs[following], next_obs)
-        action = self.rows.column("action")[torch.from_numpy(index).to(self.rows.floats.device)].cpu().numpy()
+        inside = ~done.reshape(-1)[index]
+        rows = torch.from_numpy(index).to(self.rows.floats.device)
+        obs, next_obs = self._observations(rows)
+        next_obs[inside] = obs[np.flatnonzero(inside) + 1]  # what is stored may lie several steps on
+        action = self.rows.column("action")[rows].cpu().numpy()
         if self.spec.action.kind != "continuous":
             action = action.reshape(len(index), *self.spec.action.shape).astype(np.int64)
-        return Steps(obs, action, self._reward.reshape(-1)[index], (ends & 1) > 0, (ends & 2) > 0, next_obs)
+        flags = self._terminated.reshape(-1)[index], self._truncated.reshape(-1)[index]
+        return Steps(obs, action, self._reward.reshape(-1)[index], *flags, next_obs)
 
     def state(self) -> State:
         """Everything, filled rows only."""
-        size = len(self)
+        size, slots = len(self), len(self) // self.num_envs
         pictures = () if self.rows.pictures is None else self.rows.pictures
         return {
             "floats": self.rows.floats[:size].clone(),
             "pictures": [picture[:size].clone() for picture in pictures],
-            "recent": self._recent_rows.clone(),
             "timestep": torch.from_numpy(self._timestep).clone(),
-            "reward": torch.from_numpy(self._reward[: size // self.num_envs]).clone(),
-            "ends": torch.from_numpy(self._ends[: size // self.num_envs]).clone(),
+            "reward": torch.from_numpy(self._reward[:slots]).clone(),
+            "terminated": torch.from_numpy(self._terminated[:slots]).clone(),
+            "truncated": torch.from_numpy(self._truncated[:slots]).clone(),
             "added": self._added,
-            "slots": self.slots,
+            "shape": [self.slots, self.num_envs, self.layout.width, self._n_step],
         }
 
     def load(self, state: State) -> None:
@@ -140,61 +161,71 @@ class Replay:
             UserError: where it was taken with another capacity, number of environments, n-step or other columns.
         """
         saved = cast("dict[str, Any]", state)
-        if saved["recent"].shape != self._recent_rows.shape or saved["slots"] != self.slots:
+        shape = [self.slots, self.num_envs, self.layout.width, self._n_step]
+        if list(saved["shape"]) != shape:
             raise UserError(
-                f"the saved replay buffer has {saved['slots']} slots of shape {tuple(saved['recent'].shape)}, this run "
-                f"{self.slots} of {self._recent.shape}: resume with the capacity, environments and n_step it was made with"
+                f"the saved replay buffer has [slots, environments, width, n_step] {list(saved['shape'])}, this run {shape}: "
+                "resume with the capacity, the environments and the n_step that it was made with"
             )
         self._added = int(saved["added"])
-        size = len(self)
+        size, slots = len(self), len(self) // self.num_envs
         self.rows.floats[:size] = saved["floats"].to(self.rows.floats.device)
         for picture, old in zip(self.rows.pictures or (), saved["pictures"], strict=True):
             picture[:size] = old.to(picture.device)
-        self._recent_rows.copy_(saved["recent"])
-        self._timestep[:] = saved["timestep"].numpy()
-        self._reward[: size // self.num_envs] = saved["reward"].numpy()
-        self._ends[: size // self.num_envs] = saved["ends"].numpy()
+        for k in range(min(len(self._host), self._added, self._n_step)):
+            at = self._added - 1 - k
+            self._host[at % len(self._host)].copy_(self._by_slot[at % self.slots])
+        for name in ("timestep", "reward", "terminated", "truncated"):
+            getattr(self, f"_{name}")[: None if name == "timestep" else slots] = saved[name].numpy()
         self._mark()
 
-    def _write(self, slot: int, obs: Tensor, action: Tensor, reward: NDArray[Any], over: NDArray[Any], next_obs: Tensor) -> None:
-        recent = self._added % len(self._recent)
-        row, places = self._recent[recent], self.layout.places
+    def _write(
+        self,
+        slot: int,
+        obs: Tensor,
+        action: Tensor,
+        reward: NDArray[Any],
+        over: NDArray[Any],
+        next_obs: Tensor,
+    ) -> None:
+        columns, at = self._columns, self._added % len(self._host)
         if self.rows.pictures is None:
-            row[:, places["obs"]] = _array(obs)
-            row[:, places["next_obs"]] = _array(next_obs)
+            columns["obs"][at] = _array(obs)
+            columns["next_obs"][at] = _array(next_obs)
         else:
             block = slice(slot * self.num_envs, (slot + 1) * self.num_envs)
             self.rows.pictures[0][block].copy_(obs)
             self.rows.pictures[1][block].copy_(next_obs)
-        row[:, places["action"]] = _array(action).reshape(self.num_envs, -1)
-        row[:, places["reward"].start] = reward
-        row[:, places["discount"].start] = self._gammas[1] * ~over
-        if "timestep" in places:
-            row[:, places["timestep"].start] = self._timestep
-        if "ahead" in places:
-            row[:, places["ahead"].start] = 0
-        self._by_slot[slot].copy_(self._recent_rows[recent])
+        columns["action"][at] = _array(action).reshape(self.num_envs, -1)
+        columns["reward"][at, :, 0] = reward
+        columns["discount"][at, :, 0] = self._gammas[1] * ~over
+        if "timestep" in columns:
+            columns["timestep"][at, :, 0] = self._timestep
+        if "ahead" in columns:
+            columns["ahead"][at] = 0
+        if self._host is not self._by_slot:
+            self._by_slot[slot].copy_(self._host[at])
 
     def _grow(self, slot: int, reward: NDArray[Any], over: NDArray[Any], next_obs: Tensor) -> None:
         """Extend the windows of the n-1 steps before this one, where their episode goes on."""
-        places = self.layout.places
-        for k in range(1, len(self._recent)):
-            going = self._timestep >= k
-            if not going.any():
+        columns = self._columns
+        for k in range(1, self._n_step):
+            going = np.flatnonzero(self._timestep >= k)
+            if len(going) == 0:
                 return
-            recent, target = (self._added - k) % len(self._recent), (slot - k) % self.slots
-            row = self._recent[recent]
-            row[going, places["reward"].start] += self._gammas[k] * reward[going]
-            row[going, places["discount"].start] = self._gammas[k + 1] * ~over[going]
-            if "ahead" in places:
-                row[going, places["ahead"].start] = k
+            at, target = (self._added - k) % len(self._host), (slot - k) % self.slots
+            columns["reward"][at, going, 0] += self._gammas[k] * reward[going]
+            columns["discount"][at, going, 0] = self._gammas[k + 1] * ~over[going]
+            if "ahead" in columns:
+                columns["ahead"][at, going, 0] = k
             if self.rows.pictures is None:
-                row[going, places["next_obs"]] = _array(next_obs)[going]
+                columns["next_obs"][at, going] = _array(next_obs)[going]
             else:
-                envs = torch.from_numpy(np.flatnonzero(going))
-                pictures = self.rows.pictures[1]
-                pictures[(target * self.num_envs + envs).to(pictures.device)] = next_obs[envs.to(next_obs.device)].to(pictures.device)
-            self._by_slot[target].copy_(self._recent_rows[recent])
+                pictures, envs = self.rows.pictures[1], torch.from_numpy(going)
+                rows = (target * self.num_envs + envs).to(pictures.device)
+                pictures[rows] = next_obs[envs.to(next_obs.device)].to(pictures.device)
+            if self._host is not self._by_slot:
+                self._by_slot[target].copy_(self._host[at])
 
     def _range(self) -> tuple[int, int]:
         """First row and number of the rows whose history is still in the ring."""
@@ -204,26 +235,24 @@ class Replay:
 
     def _mark(self) -> None:
         """Tell `draw` which rows there are."""
-        if self._added <= self.slots or self.spec.obs.history > 1:
+        if self._added <= self.slots or self.spec.obs.history:
             first, count = self._range()
             self._count.fill_(count)
-            self._first.fill_(first)
+            if first:
+                self._first.fill_(first)
 
     def _observations(self, index: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
-        if self.rows.pictures is None:
-            pair = self.rows.column("obs"), self.rows.column("next_obs")
-        else:
-            pair = self.rows.pictures
+        pair = self.rows.pictures or (self.rows.column("obs"), self.rows.column("next_obs"))
         return pair[0][index].cpu().numpy(), pair[1][index].cpu().numpy()
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
-    return (tensor if tensor.device.type == "cpu" else tensor.cpu()).numpy()
+    return tensor.numpy() if tensor.is_cpu else tensor.cpu().numpy()
 
 
-def _whole(slots: NDArray[np.int64], ends: NDArray[np.uint8], full: bool) -> NDArray[np.int64]:
+def _whole(slots: NDArray[np.int64], done: NDArray[np.bool_], full: bool) -> NDArray[np.int64]:
     """The slots, in time order, that belong to whole episodes: neither begun before the ring does, nor still going on."""
-    over = np.flatnonzero(ends)
+    over = np.flatnonzero(done)
     if len(over) == 0:
         return slots[:0]
     return slots[(over[0] + 1 if full else 0) : over[-1] + 1]

@@ -26,7 +26,9 @@ class Layout:
     optional: tuple[str, ...] = ()  # columns of `Batch` beyond the first five
 
     def __post_init__(self) -> None:
-        assert all(choices < EXACT for choices in self.spec.action.choices), "too many choices for a float32 column"
+        assert all(choices < EXACT for choices in self.spec.action.choices), (
+            "too many choices for a float32 column"
+        )
 
     @cached_property
     def frame(self) -> tuple[int, ...]:
@@ -111,7 +113,9 @@ class Rows:
             batch = batch._replace(**{name: self._finish(name, extra[name]) for name in self.layout.optional})
         return batch if self.device is None else self._send(batch)
 
-    def _windows(self, index: Tensor, obs: Tensor, next_obs: Tensor, extra: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _windows(
+        self, index: Tensor, obs: Tensor, next_obs: Tensor, extra: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Put the observations before a row, and before the end of its window, in front of them."""
         history = self.layout.spec.obs.history
         timestep, ahead = extra["timestep"].long(), extra["ahead"].long()
@@ -121,7 +125,9 @@ class Rows:
         before = last - self.stride * torch.minimum(back[1:], timestep + ahead)
         frames = self.column("obs") if self.pictures is None else self.pictures[0]
         earlier = self._frames(frames, recent[:, :-1])
-        return torch.cat((earlier, obs[:, None]), 1), torch.cat((self._frames(frames, before), next_obs[:, None]), 1)
+        return torch.cat((earlier, obs[:, None]), 1), torch.cat(
+            (self._frames(frames, before), next_obs[:, None]), 1
+        )
 
     def _frames(self, frames: Tensor, index: Tensor) -> Tensor:
         index = index.remainder(len(self))  # a ring goes round
@@ -142,4 +148,6 @@ class Rows:
         return value.squeeze(1).long() if name == "timestep" else value.squeeze(1)
 
     def _send(self, batch: Batch) -> Batch:
-        return Batch(*(column.to(self.device, non_blocking=True) if column.numel() else column for column in batch))
+        return Batch(
+            *(column.to(self.device, non_blocking=True) if column.numel() else column for column in batch)
+        )

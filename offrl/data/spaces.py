@@ -17,7 +17,9 @@ from offrl.errors import UserError
 from offrl.types import ActionSpec, ObsSpec
 
 Array: TypeAlias = NDArray[Any]
-Observations: TypeAlias = Array | Mapping[str, Array]  # [N, *space.shape], or one such array for each key of a Dict
+Observations: TypeAlias = (
+    Array | Mapping[str, Array]
+)  # [N, *space.shape], or one such array for each key of a Dict
 Space: TypeAlias = spaces.Space[Any]
 
 SMALLEST_GREY_PICTURE = 32  # pixels a side; a smaller table of bytes is taken for a vector
@@ -46,10 +48,14 @@ def default_keys(space: Space) -> tuple[str, ...]:
     if not isinstance(space, spaces.Dict):
         return ()
     spare = {"achieved_goal"} if "desired_goal" in space.spaces else set[str]()
-    return tuple(key for key, part in space.spaces.items() if key not in spare and not isinstance(part, spaces.Text))
+    return tuple(
+        key for key, part in space.spaces.items() if key not in spare and not isinstance(part, spaces.Text)
+    )
 
 
-def flatten_obs(space: Space, keys: Sequence[str], obs: Observations) -> NDArray[np.float32] | NDArray[np.uint8]:
+def flatten_obs(
+    space: Space, keys: Sequence[str], obs: Observations
+) -> NDArray[np.float32] | NDArray[np.uint8]:
     """[N, *space.shape] (an array for each key of a Dict) -> [N, *frame], where `frame` is `obs_spec(...)` without history."""
     parts = _parts(space, keys)
     arrays = {key: np.asarray(obs[key] if isinstance(obs, Mapping) else obs) for key in parts}
@@ -66,7 +72,10 @@ def unflatten_obs(space: Space, keys: Sequence[str], flat: Array) -> Observation
     if len(parts) == 1:
         return {key: _unflatten(part, flat) for key, part in parts.items()}
     edges = np.cumsum([_width(part, key) for key, part in parts.items()])[:-1]
-    return {key: _unflatten(part, piece) for (key, part), piece in zip(parts.items(), np.split(flat, edges, axis=1), strict=True)}
+    return {
+        key: _unflatten(part, piece)
+        for (key, part), piece in zip(parts.items(), np.split(flat, edges, axis=1), strict=True)
+    }
 
 
 def action_spec(space: Space) -> ActionSpec:
@@ -80,7 +89,9 @@ def action_spec(space: Space) -> ActionSpec:
         case spaces.Box():
             low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
             if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-                raise UserError(f"action space {space} needs finite bounds, low below high: wrap it (gymnasium RescaleAction)")
+                raise UserError(
+                    f"action space {space} needs finite bounds, low below high: wrap it (gymnasium RescaleAction)"
+                )
             return ActionSpec("continuous", (low.size,), low=tuple(low.tolist()), high=tuple(high.tolist()))
         case spaces.Discrete():
             _count_from_zero(space, int(space.start))
@@ -93,7 +104,9 @@ def action_spec(space: Space) -> ActionSpec:
             size = int(np.prod(space.shape))
             return ActionSpec("multi_discrete", (size,), (2,) * size)
         case _:
-            raise UserError(f"action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary")
+            raise UserError(
+                f"action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary"
+            )
 
 
 def scale_action(spec: ActionSpec, raw: Array) -> NDArray[np.float32] | NDArray[np.int64]:
@@ -116,12 +129,16 @@ def unscale_action(spec: ActionSpec, action: Array) -> Array:
 def _parts(space: Space, keys: Sequence[str]) -> dict[str, Space]:
     if not isinstance(space, spaces.Dict):
         if keys:
-            raise UserError(f"obs_keys={list(keys)}: this observation space is {space}, which has no keys; leave obs_keys empty")
+            raise UserError(
+                f"obs_keys={list(keys)}: this observation space is {space}, which has no keys; leave obs_keys empty"
+            )
         return {"": space}
     chosen = tuple(keys) or default_keys(space)
     unknown = [key for key in chosen if key not in space.spaces]
     if unknown or not chosen:
-        raise UserError(f"obs_keys={list(keys)}: unknown {unknown}; this observation space has {list(space.spaces)}")
+        raise UserError(
+            f"obs_keys={list(keys)}: unknown {unknown}; this observation space has {list(space.spaces)}"
+        )
     return {key: space.spaces[key] for key in chosen}
 
 
@@ -152,7 +169,9 @@ def _width(space: Space, key: str) -> int:
             return int(space.nvec.sum())
         case _:
             name = f"observation key {key!r}" if key else "the observation"
-            raise UserError(f"{name} is {space}, which has no flat form: leave it out with obs_keys, or wrap the environment")
+            raise UserError(
+                f"{name} is {space}, which has no flat form: leave it out with obs_keys, or wrap the environment"
+            )
 
 
 def _flatten(space: Space, obs: Array) -> Array:
@@ -160,13 +179,20 @@ def _flatten(space: Space, obs: Array) -> Array:
         pictures = obs.reshape(len(obs), *cast("tuple[int, ...]", space.shape)).astype(np.uint8, copy=False)
         if pictures.ndim == 3:
             return pictures[:, None]
-        return np.ascontiguousarray(np.moveaxis(pictures, -1, 1)) if _channels_last(pictures.shape[1:]) else pictures
+        return (
+            np.ascontiguousarray(np.moveaxis(pictures, -1, 1))
+            if _channels_last(pictures.shape[1:])
+            else pictures
+        )
     match space:
         case spaces.Discrete():
             return np.eye(int(space.n), dtype=np.float32)[obs.reshape(-1).astype(np.int64) - int(space.start)]
         case spaces.MultiDiscrete():
             choices = obs.reshape(len(obs), -1).astype(np.int64) - space.start.ravel()
-            return np.concatenate([np.eye(int(n), dtype=np.float32)[choices[:, i]] for i, n in enumerate(space.nvec.ravel())], axis=1)
+            return np.concatenate(
+                [np.eye(int(n), dtype=np.float32)[choices[:, i]] for i, n in enumerate(space.nvec.ravel())],
+                axis=1,
+            )
         case _:
             return obs.reshape(len(obs), -1).astype(np.float32, copy=False)
 
@@ -189,4 +215,6 @@ def _unflatten(space: Space, flat: Array) -> Array:
 
 def _count_from_zero(space: Space, start: int) -> None:
     if start != 0:
-        raise UserError(f"action space {space} counts from {start}: wrap the environment so that its choices count from 0")
+        raise UserError(
+            f"action space {space} counts from {start}: wrap the environment so that its choices count from 0"
+        )

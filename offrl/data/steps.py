@@ -50,7 +50,9 @@ def returns(steps: Steps) -> NDArray[np.float64]:
 
 def arrays(steps: Steps) -> dict[str, NDArray[Any]]:
     """Every array by name; those of `extra` are called `extra.<name>`."""
-    return {name: getattr(steps, name) for name in FIELDS} | {f"extra.{name}": value for name, value in steps.extra.items()}
+    return {name: getattr(steps, name) for name in FIELDS} | {
+        f"extra.{name}": value for name, value in steps.extra.items()
+    }
 
 
 def from_arrays(named: Mapping[str, NDArray[Any]]) -> Steps:

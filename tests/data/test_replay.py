@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offrl.data.columns import columns
+from offrl.data.replay import Replay
+from offrl.errors import UserError
+from offrl.types import ObsSpec, Spec, Steps
+from tests.data.synthetic import DISCRETE, PICTURE, SPEC, make_steps
+
+
+def feed(replay: Replay, logs: list[Steps], start: int = 0, stop: int | None = None) -> None:
+    """Add row t of every log, for each t, with the history windows that an environment would show."""
+    history = replay.spec.obs.history
+    for t in range(start, len(logs[0]) if stop is None else stop):
+        rows = [
+            [getattr(log, name)[t] for log in logs]
+            for name in ("action", "reward", "terminated", "truncated")
+        ]
+        action, reward, terminated, truncated = (torch.from_numpy(np.array(row)) for row in rows)
+        obs = torch.from_numpy(np.stack([log.obs[t] for log in logs]))
+        next_obs = torch.from_numpy(np.stack([log.next_obs[t] for log in logs]))
+        if history:
+            obs, next_obs = (x[:, None].expand(-1, history, *x.shape[1:]) for x in (obs, next_obs))
+        replay.add(obs, action, reward, terminated, truncated, next_obs)
+
+
+def logs_of(spec: Spec, total: int = 24) -> list[Steps]:
+    return [
+        make_steps([5, 7, 1, 8, 3][:None], [True, False, True, False, True], spec, seed=1),
+        make_steps([3, 9, 6, 6], [False, True, True, False], spec, seed=2),
+    ]
+
+
+@pytest.mark.parametrize("spec", [SPEC, DISCRETE, PICTURE])
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_rows_equal_those_of_a_dataset(spec: Spec, n_step: int) -> None:
+    logs = logs_of(spec)
+    replay = Replay(spec, 1000, 2, discount=0.9, n_step=n_step, needs=("timestep",))
+    feed(replay, logs)
+    for env, log in enumerate(logs):
+        made = columns(log, ("timestep",), 0.9, n_step)
+        batch = replay.rows.gather(torch.arange(env, 48, 2))
+        np.testing.assert_allclose(batch.reward, made.reward, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(batch.discount, made.discount, rtol=1e-6)
+        np.testing.assert_array_equal(batch.obs, log.obs)
+        np.testing.assert_array_equal(batch.next_obs, log.next_obs[made.last])
+        np.testing.assert_allclose(batch.action, log.action)
+        np.testing.assert_array_equal(batch.timestep, made.extra["timestep"])
+
+
+@given(st.integers(5, 30), st.integers(1, 4), st.integers(0, 24))
+def test_a_full_ring_forgets_the_oldest_and_stays_right(slots: int, n_step: int, history: int) -> None:
+    history = min(history, 3)
+    spec = replace(SPEC, obs=ObsSpec((history, 3), history=history)) if history else SPEC
+    replay = Replay(spec, 2 * slots, 2, discount=0.9, n_step=n_step)
+    feed(replay, logs_of(SPEC))
+    batch = replay.sample(64)
+    obs, next_obs = (batch.obs[:, -1], batch.next_obs[:, -1]) if history else (batch.obs, batch.next_obs)
+    span = next_obs[:, 1] - obs[:, 1]
+    assert (obs[:, 0] == next_obs[:, 0]).all()
+    assert ((span >= 1) & (span <= n_step)).all()
+    gone = batch.discount > 0
+    assert torch.allclose(batch.discount[gone], 0.9 ** span[gone])
+    if history:
+        time = batch.obs[:, :, 1]
+        steps_back = torch.arange(history - 1, -1, -1)
+        assert torch.equal(time, (obs[:, 1:2] - steps_back).clamp(min=0))
+        assert (batch.obs[:, :, 0] == obs[:, :1]).all()
+
+
+@pytest.mark.parametrize("spec", [SPEC, PICTURE])
+@pytest.mark.parametrize("capacity", [200, 20])
+def test_state_resumes_exactly(spec: Spec, capacity: int) -> None:
+    logs = logs_of(spec)
+    through = Replay(spec, capacity, 2, discount=0.9, n_step=3)
+    feed(through, logs)
+    half = Replay(spec, capacity, 2, discount=0.9, n_step=3)
+    feed(half, logs, stop=14)
+    resumed = Replay(spec, capacity, 2, discount=0.9, n_step=3)
+    resumed.load(half.state())
+    feed(resumed, logs, start=14)
+    torch.manual_seed(0)
+    expected = through.sample(64)
+    torch.manual_seed(0)
+    for one, other in zip(expected, resumed.sample(64), strict=True):
+        assert torch.equal(one, other)
+    assert set(half.state()) == set(resumed.state())
+
+
+def test_another_shape_is_refused_on_resume() -> None:
+    with pytest.raises(UserError, match="resume with"):
+        Replay(SPEC, 100, 2).load(Replay(SPEC, 50, 2).state())
+
+
+@pytest.mark.parametrize("spec", [SPEC, DISCRETE, PICTURE])
+def test_whole_episodes_come_back_as_recorded(spec: Spec) -> None:
+    logs = logs_of(spec)
+    replay = Replay(spec, 40, 2, discount=0.9, n_step=3)
+    feed(replay, logs)
+    steps = replay.steps()
+    kept = [
+        slice(5, 24),
+        slice(12, 24),
+    ]  # the ring has 20 slots: steps 4 to 23; episodes that began earlier are left out
+    for name in ("obs", "action", "reward", "terminated", "truncated", "next_obs"):
+        expected = np.concatenate([getattr(log, name)[part] for log, part in zip(logs, kept, strict=True)])
+        np.testing.assert_allclose(getattr(steps, name), expected)
+
+
+def test_a_cut_ends_the_episodes_in_progress() -> None:
+    replay = Replay(SPEC, 100, 1, discount=0.9, n_step=3)
+    log = make_steps([10], [True])
+    feed(replay, [log], stop=4)
+    replay.cut()
+    feed(replay, [log], start=6)
+    assert replay.rows.gather(torch.arange(4)).next_obs[:, 1].tolist() == [3, 4, 4, 4]
+    assert replay.steps().truncated[3]
+
+
+def test_draw_sees_what_was_added_since() -> None:
+    replay = Replay(SPEC, 100, 1)
+    log = make_steps([60], [True])
+    for stop in (10, 50):
+        feed(replay, [log], start=0 if stop == 10 else 10, stop=stop)
+        drawn = replay.draw(2000).obs[:, 1]
+        assert drawn.min() == 0
+        assert drawn.max() == stop - 1
+
+
+def test_an_empty_or_tiny_buffer_is_said() -> None:
+    with pytest.raises(UserError, match="empty"):
+        Replay(SPEC, 10, 1).sample(4)
+    with pytest.raises(UserError, match="too small"):
+        Replay(SPEC, 3, 2)
+    with pytest.raises(UserError, match="next_action"):
+        Replay(SPEC, 100, 1, needs=("next_action",))
