@@ -20,6 +20,7 @@ class Hardware:
     threads: int  # of tensor operations on the CPU
     precision: Literal["highest", "high"]  # of float32 matrix products; high allows TF32 on a GPU
     compile: bool  # fuse each update into one graph; the trainer does it
+    updates_per_call: int  # updates that a compiled graph holds, their sampling included
     deterministic: bool  # only algorithms that give the same bits each time; slower
     flush_denormals: bool  # treat numbers below 1e-38 as zero: a CPU is up to 100 times slower on them
 
@@ -28,8 +29,9 @@ class Hardware:
 
         Raises `UserError` if the machine lacks what is asked for.
         """
-        if self.threads < 1:
-            raise UserError(f"hardware.threads={self.threads}: at least one thread is needed")
+        for name in ("threads", "updates_per_call"):
+            if getattr(self, name) < 1:
+                raise UserError(f"hardware.{name}={getattr(self, name)} must be at least 1")
         if self.threads > 1:  # waiting threads that spin slow a busy machine down tenfold
             os.environ.setdefault("GOMP_SPINCOUNT", "0")
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -6,7 +6,7 @@ import errno
 import traceback
 from pathlib import Path
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -33,6 +33,8 @@ def explain(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_such_option(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} is not understood: {error.message.splitlines()[0]}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         return _bad_key(cause)
@@ -71,5 +73,8 @@ def _bad_key(error: OmegaConfBaseException) -> str:
     first = str(error.msg or error).splitlines()[0]
     if isinstance(parent, DictConfig) and "not in" in first:
         known = [str(name) for name in parent if name != "hydra"]
-        return f"{error.full_key or key} is no key of the config{did_you_mean(key, known)}"
+        full = error.full_key or key
+        elsewhere = full.partition(".")[2]  # algo.network is ${network}, and only the latter can be changed
+        hint = did_you_mean(key, known) or (f": did you mean {elsewhere!r}?" if "." in elsewhere else "")
+        return f"{full} is no key of the config{hint}"
     return f"{error.full_key}: {first}" if error.full_key else first

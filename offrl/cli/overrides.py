@@ -55,7 +55,7 @@ def expand(words: Sequence[str], folders: Sequence[Path]) -> list[str]:
     out: list[str] = []
     for word in words:
         group, _, value = word.partition("=")
-        if group not in ("env", "dataset") or re.search(r"[\[\](){}'\"]", value):
+        if group not in ("env", "dataset") or not value or re.search(r"[\[\](){}'\"]", value):
             out.append(word)
             continue
         options = [_option(group, option.strip(), folders) for option in value.split(",")]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from offrl.build import build, locate
@@ -26,21 +28,32 @@ names.register()  # here, because configs are resolved in those processes as wel
 def task(config: DictConfig) -> float | None:
     """Set the machine and the seed, and run the job.
 
-    Raises `Reported` after a failure that it has told about.
+    Raises, after a failure that it has told about, `SystemExit`, or in a sweep `Reported`, so that the others still run.
     """
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
+    log = folder / f"{settings.job.name}.log"
     try:
         plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
         return _prepare(plain)(plain, folder)
     except Exception as error:
         if os.environ.get(DEBUG) == "1":
             raise
-        message = explain(error)
-        if not expected(error):
-            message += f"\n{save_traceback(error, folder / f'{settings.job.name}.log')}"
+        message = explain(error) if expected(error) else f"{explain(error)}\n{save_traceback(error, log)}"
+        if settings.mode == RunMode.MULTIRUN:
+            print(f"offrl: error in {folder.name}: {message}", file=sys.stderr)
+            raise Reported(message) from None
         print(f"offrl: error: {message}", file=sys.stderr)
-        raise Reported(message) from None
+        _discard(folder, log)
+        raise SystemExit(1) from None
+
+
+def _discard(folder: Path, log: Path) -> None:
+    """Remove the folder of a run that was refused before it wrote anything of its own."""
+    hydra = folder / ".hydra"
+    empty_log = not log.exists() or log.stat().st_size == 0
+    if hydra.is_dir() and empty_log and {path.name for path in folder.iterdir()} <= {hydra.name, log.name}:
+        shutil.rmtree(folder)
 
 
 def _prepare(config: dict[str, Any]) -> Job:

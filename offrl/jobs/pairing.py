@@ -1,0 +1,61 @@
+"""Refuse what cannot work together, in one sentence with a remedy, before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from offrl.algos.base import Algorithm
+from offrl.build import locate
+from offrl.errors import UserError
+from offrl.train.loop import Trainer
+from offrl.types import ActionKind, Experience, Spec
+
+_START = "offrl train algo=ppo env=cartpole learns online, offrl train algo=iql dataset=D4RL/pointmaze/umaze-v2 offline"
+_TRAINERS: dict[Experience, str] = {"dataset": "offline", "replay": "replay", "rollout": "rollout"}
+_TRY: dict[ActionKind, str] = {
+    "continuous": "sac, td3, ppo (online), or iql, td3_bc, cql, bc (offline)",
+    "discrete": "dqn, ppo (online), or iql, discrete_cql, bc (offline)",
+    "multi_discrete": "ppo (online), or bc (offline)",
+}
+
+
+def check_experience(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` unless algorithm, trainer, dataset and environment fit by what they give and need."""
+    for group in ("algo", "trainer"):
+        if config[group] is None:
+            raise UserError(f"no {group} is chosen: {_START}")
+    algo = cast(type[Algorithm], locate(config["algo"], "algo"))
+    trainer = cast(type[Trainer], locate(config["trainer"], "trainer"))
+    missing = trainer.experience - algo.learns_from
+    if missing:
+        fitting = ", ".join(_TRAINERS[kind] for kind in sorted(algo.learns_from))
+        raise UserError(
+            f"{algo.__name__} cannot learn from {_all(missing)}, which is what the trainer {trainer.__name__} gives it: "
+            f"try trainer={fitting}"
+        )
+    if "dataset" in trainer.experience and config["dataset"] is None:
+        raise UserError(
+            f"the trainer {trainer.__name__} needs a dataset, and none is chosen: give dataset=ID or dataset=FILE "
+            "(offrl dataset list shows what is here), or learn online with "
+            + (f"trainer={_TRAINERS['replay']}" if "replay" in algo.learns_from else "another algorithm, such as algo=sac")
+        )
+    if trainer.experience & {"replay", "rollout"} and config["env"] is None and config["dataset"] is None:
+        raise UserError(
+            f"the trainer {trainer.__name__} acts in an environment, and none is chosen: give env=NAME or any Gymnasium "
+            "id, such as env=cartpole or env=Pendulum-v1"
+        )
+
+
+def check_actions(algo: type[Algorithm], spec: Spec, place: str) -> None:
+    """Raise `UserError` unless the algorithm takes the actions of `place`, an environment or dataset by its name."""
+    kind = spec.action.kind
+    if kind not in algo.action_kinds:
+        raise UserError(
+            f"{algo.__name__} needs {_all(algo.action_kinds)} actions, but {place} has {kind.replace('_', '-')} ones: "
+            f"try algo={_TRY[kind]}"
+        )
+
+
+def _all(names: Iterable[str]) -> str:
+    return " or ".join(name.replace("_", "-") for name in sorted(names))
