@@ -22,6 +22,7 @@ class Hardware:
     compile: bool  # fuse each update into one graph; the trainer does it
     updates_per_call: int  # updates that a compiled graph holds, their sampling included
     deterministic: bool  # only algorithms that give the same bits each time; slower
+    detect_anomaly: bool  # name the operation that made a NaN in a gradient; much slower
     flush_denormals: bool  # treat numbers below 1e-38 as zero: a CPU is up to 100 times slower on them
 
     def apply(self) -> Device:
@@ -44,6 +45,7 @@ class Hardware:
         torch.set_float32_matmul_precision(self.precision)
         torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = not self.deterministic
+        torch.autograd.set_detect_anomaly(self.detect_anomaly)
         if self.device == "cuda" and not torch.cuda.is_available():
             built = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no GPU"
             raise UserError(f"hardware.device=cuda, but {built}: use hardware=cpu or hardware=auto")

@@ -14,6 +14,7 @@ from offrl.data.dataset import Dataset
 from offrl.envs.make import Env
 from offrl.jobs.dry_run import report
 from offrl.jobs.pairing import check_actions, check_experience
+from offrl.jobs.shorten import shorten
 from offrl.log.logger import Label, Logger, LoggerRecipe
 from offrl.train.evaluator import Evaluation, Evaluator
 from offrl.train.loop import RunContext, Trainer
@@ -24,6 +25,7 @@ from offrl.train.rundir import RunDir, now, surroundings
 def run(config: dict[str, Any], folder: Path) -> float | None:
     """Train as `config` says, into `folder`; the headline is the last evaluation's return (its score, if it has one)."""
     check_experience(config)
+    shorten(config)
     device = torch.device(config["hardware"]["device"])
     algo = cast(Algorithm, build(config["algo"], "algo"))
     trainer = cast(Trainer, build(config["trainer"], "trainer"))

@@ -1,0 +1,20 @@
+"""Cut a run short without knowing its trainer."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from offrl.build import locate
+from offrl.train.loop import Trainer
+
+
+def shorten(config: dict[str, Any]) -> None:
+    """Cut the trainer's totals to `limit`, and its warm-up to half of it, in place; null leaves them alone."""
+    limit = config["limit"]
+    if limit is None:
+        return
+    trainer = config["trainer"]
+    totals = cast(type[Trainer], locate(trainer, "trainer")).totals
+    for name, most in {**dict.fromkeys(totals, limit), "warmup": limit // 2}.items():
+        if name in trainer:
+            trainer[name] = min(trainer[name], most)
