@@ -45,12 +45,9 @@ def obs_spec(space: Space, keys: Sequence[str] = (), history: int = 0) -> ObsSpe
 
 def default_keys(space: Space) -> tuple[str, ...]:
     """Keys used of a Dict when nobody chose: all but text, and but the achieved goal, which repeats the observation."""
-    if not isinstance(space, spaces.Dict):
-        return ()
-    spare = {"achieved_goal"} if "desired_goal" in space.spaces else set[str]()
-    return tuple(
-        key for key, part in space.spaces.items() if key not in spare and not isinstance(part, spaces.Text)
-    )
+    parts = subspaces(space)
+    spare = {"", "achieved_goal"} if "desired_goal" in parts else {""}
+    return tuple(key for key, part in parts.items() if key not in spare and not isinstance(part, spaces.Text))
 
 
 def flatten_obs(
@@ -82,22 +79,15 @@ def action_spec(space: Space) -> ActionSpec:
     """What a policy may do in `space`.
 
     Raises:
-        UserError: for a space that is not Box, Discrete, MultiDiscrete or MultiBinary, for unbounded or empty continuous
-            actions, and for choices that do not count from 0.
+        UserError: for a space that is not Box, Discrete, MultiDiscrete or MultiBinary.
     """
     match space:
         case spaces.Box():
-            low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
-            if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-                raise UserError(
-                    f"action space {space} needs finite bounds, low below high: wrap it (gymnasium RescaleAction)"
-                )
+            low, high = space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32)
             return ActionSpec("continuous", (low.size,), low=tuple(low.tolist()), high=tuple(high.tolist()))
         case spaces.Discrete():
-            _count_from_zero(space, int(space.start))
             return ActionSpec("discrete", (), (int(space.n),))
         case spaces.MultiDiscrete():
-            _count_from_zero(space, int(np.abs(space.start).max()))
             choices = tuple(int(n) for n in space.nvec.ravel())
             return ActionSpec("multi_discrete", (len(choices),), choices)
         case spaces.MultiBinary():
@@ -109,37 +99,66 @@ def action_spec(space: Space) -> ActionSpec:
             )
 
 
-def scale_action(spec: ActionSpec, raw: Array) -> NDArray[np.float32] | NDArray[np.int64]:
-    """Environment's actions [N, ...] -> algorithms' units: float32 [N, A] in [-1, 1] within the bounds, or int64."""
+def scale_action(space: Space, raw: Array) -> NDArray[np.float32] | NDArray[np.int64]:
+    """Environment's actions [N, ...] -> algorithms' units: float32 [N, A], [-1, 1] being the bounds, or int64 from 0.
+
+    A coordinate with an infinite bound is passed on as it is.
+    """
+    spec = action_spec(space)
     if spec.kind != "continuous":
-        return raw.reshape(len(raw), *spec.shape).astype(np.int64)
-    low, high = np.asarray(spec.low), np.asarray(spec.high)
-    scaled = 2.0 * (raw.reshape(len(raw), -1) - low) / (high - low) - 1.0
-    return scaled.astype(np.float32)
+        return (raw.reshape(len(raw), *spec.shape) - _start(space)).astype(np.int64)
+    center, half = _center_and_half(spec)
+    return ((raw.reshape(len(raw), -1).astype(np.float64) - center) / half).astype(np.float32)
 
 
-def unscale_action(spec: ActionSpec, action: Array) -> Array:
-    """The inverse of `scale_action`: float32 [N, A] within the environment's bounds, or int64; does not clip."""
-    if spec.kind != "continuous":
-        return action.astype(np.int64)
+def unscale_action(space: Space, action: Array) -> Array:
+    """The inverse of `scale_action`: [N, *space.shape] in the space's type, clipped to its bounds."""
+    spec = action_spec(space)
+    shape = cast("tuple[int, ...]", space.shape)
+    if not isinstance(space, spaces.Box):
+        return (action + _start(space)).reshape(len(action), *shape).astype(space.dtype)
+    center, half = _center_and_half(spec)
+    raw = (action.astype(np.float64) * half + center).reshape(len(action), *shape)
+    return np.clip(raw, space.low, space.high).astype(space.dtype)
+
+
+def _center_and_half(spec: ActionSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     low, high = np.asarray(spec.low, np.float64), np.asarray(spec.high, np.float64)
-    return (low + (action.astype(np.float64) + 1.0) * 0.5 * (high - low)).astype(np.float32)
+    bounded = np.isfinite(low) & np.isfinite(high) & (low < high)
+    low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+    return (low + high) / 2, (high - low) / 2
+
+
+def _start(space: Space) -> NDArray[np.int64]:
+    match space:
+        case spaces.Discrete():
+            return np.asarray(int(space.start))
+        case spaces.MultiDiscrete():
+            return space.start.ravel().astype(np.int64)
+        case _:
+            return np.asarray(0)
+
+
+def subspaces(space: Space) -> dict[str, Space]:
+    """Parts of a Dict by key; any other space is its own single part, of key ""."""
+    if isinstance(space, spaces.Dict):
+        return dict(cast("spaces.Dict[Any]", space).spaces)
+    return {"": space}
 
 
 def _parts(space: Space, keys: Sequence[str]) -> dict[str, Space]:
-    if not isinstance(space, spaces.Dict):
+    parts = subspaces(space)
+    if "" in parts:
         if keys:
             raise UserError(
-                f"obs_keys={list(keys)}: this observation space is {space}, which has no keys; leave obs_keys empty"
+                f"obs_keys={list(keys)}: this observation space is {space}, without keys: leave obs_keys empty"
             )
-        return {"": space}
+        return parts
     chosen = tuple(keys) or default_keys(space)
-    unknown = [key for key in chosen if key not in space.spaces]
+    unknown = [key for key in chosen if key not in parts]
     if unknown or not chosen:
-        raise UserError(
-            f"obs_keys={list(keys)}: unknown {unknown}; this observation space has {list(space.spaces)}"
-        )
-    return {key: space.spaces[key] for key in chosen}
+        raise UserError(f"obs_keys={list(keys)}: unknown {unknown}; this observation space has {list(parts)}")
+    return {key: parts[key] for key in chosen}
 
 
 def _is_picture(space: Space) -> bool:
@@ -210,11 +229,4 @@ def _unflatten(space: Space, flat: Array) -> Array:
             choices = [piece.argmax(axis=1) for piece in np.split(flat, edges, axis=1)]
             return np.stack(choices, axis=1).reshape(len(flat), *shape) + space.start
         case _:
-            return flat.reshape(len(flat), *shape).astype(space.dtype)
-
-
-def _count_from_zero(space: Space, start: int) -> None:
-    if start != 0:
-        raise UserError(
-            f"action space {space} counts from {start}: wrap the environment so that its choices count from 0"
-        )
+            return flat.reshape(len(flat), *shape).astype(cast(np.dtype[Any], space.dtype))
