@@ -48,6 +48,19 @@ def returns(steps: Steps) -> NDArray[np.float64]:
     return np.add.reduceat(np.asarray(steps.reward, np.float64), starts(steps))
 
 
+def discontinuities(steps: Steps) -> NDArray[np.int64]:
+    """Rows that do not begin with the observation at which the row before them, of the same episode, ended."""
+    inner = np.ones(len(steps), np.bool_)
+    inner[starts(steps)] = False
+    wrong: list[NDArray[np.int64]] = []
+    for part in chunks(len(steps) - 1):
+        later = slice(part.start + 1, part.stop + 1)
+        same = steps.obs[later] == steps.next_obs[part]
+        jumps = ~same.reshape(len(same), -1).all(axis=1) & inner[later]
+        wrong.append(np.flatnonzero(jumps) + later.start)
+    return np.concatenate(wrong) if wrong else np.empty(0, np.int64)
+
+
 def arrays(steps: Steps) -> dict[str, NDArray[Any]]:
     """Every array by name; those of `extra` are called `extra.<name>`."""
     return {name: getattr(steps, name) for name in FIELDS} | {

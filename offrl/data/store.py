@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ FORMAT = 1  # part of every cache's name: a change of layout never meets an old 
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[Path]:
+def aside(path: Path) -> Generator[Path]:
     """A temporary name beside `path` to build a file or folder at; it takes the place of `path` on success only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
