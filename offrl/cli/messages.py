@@ -71,6 +71,9 @@ def _all(options: list[str]) -> str:
 def _bad_key(error: OmegaConfBaseException) -> str:
     parent, key = error.parent_node, str(error.key)
     first = str(error.msg or error).splitlines()[0]
+    missing = first.partition("Missing mandatory value: ")[2]
+    if missing:
+        return f"{missing} is missing: give it as {missing}=VALUE"
     if isinstance(parent, DictConfig) and "not in" in first:
         known = [str(name) for name in parent if name != "hydra"]
         full = error.full_key or key

@@ -9,8 +9,8 @@ from offrl.train.loop import Trainer
 
 
 def shorten(config: dict[str, Any]) -> None:
-    """Cut the trainer's totals to `limit`, and its warm-up to half of it, in place; null leaves them alone."""
-    limit = config["limit"]
+    """Cut the trainer's totals to `limit`, and its warm-up to half of it, in place; None leaves them alone."""
+    limit, config["limit"] = config["limit"], None  # done once: a resumed run may go further
     if limit is None:
         return
     trainer = config["trainer"]

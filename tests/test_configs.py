@@ -1,0 +1,98 @@
+"""Every YAML composes, and says exactly what the class that it names has to be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offrl.build import TARGET, build, locate, schema
+from offrl.paths import config_dir
+from tests.conftest import Compose
+
+ROOT = config_dir()
+OPTIONS = sorted(
+    (str(group.name), str(file.relative_to(group).with_suffix("")))
+    for group in ROOT.iterdir()
+    if group.is_dir() and group.name != "local"
+    for file in group.rglob("*.yaml")
+)
+NEEDS = {"env=gym": "env.id=X-v0", "dataset=minari": "dataset.id=X-v0", "dataset=file": "dataset.path=x.csv"}
+EXTRAS = {("sweep", "joblib"), ("sweep", "slurm")}  # their plugins belong to the extra `sweep`
+
+
+def nodes(value: Any, at: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every node with a `_target_`, by its full key."""
+    if isinstance(value, Mapping):
+        if TARGET in value:
+            yield at, value
+        for key, inner in value.items():
+            yield from nodes(inner, f"{at}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from nodes(inner, f"{at}[{i}]")
+
+
+@pytest.mark.parametrize(("group", "option"), sorted(set(OPTIONS) - EXTRAS), ids=lambda part: part)
+def test_composes_and_keys_are_fields(compose: Compose, group: str, option: str) -> None:
+    choice = f"{group}={option}"
+    config = compose(choice, *filter(None, [NEEDS.get(choice)]))
+    for at, node in nodes(config):
+        target = locate(node, at)
+        if dataclasses.is_dataclass(target):
+            known = schema(target)[0]
+            required = {name for name, parameter in known.items() if parameter.default is parameter.empty}
+            assert required <= node.keys() - {TARGET} <= known.keys(), f"{at} of {choice}"
+
+
+@pytest.mark.parametrize("algo", [option for group, option in OPTIONS if group == "algo"])
+def test_algorithms_choose_their_trainer_and_build(compose: Compose, algo: str) -> None:
+    config = compose(f"algo={algo}")
+    assert type(build(config["trainer"], "trainer")).experience <= type(build(config["algo"], "algo")).learns_from
+
+
+def test_command_line_wins_over_the_algorithm_and_experiment_over_both_defaults(compose: Compose) -> None:
+    assert compose("algo=iql")["trainer"]["_target_"].endswith("Offline")
+    config = compose("algo=iql", "trainer=offline_to_online", "network=mlp_tanh", "network.hidden=[3]")
+    assert config["trainer"]["_target_"].endswith("OfflineToOnline")
+    assert config["algo"]["network"]["hidden"] == [3]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A user's own folder of configs."""
+    files = {
+        "algo/mine.yaml": "# @package _global_\n"
+        "defaults: [iql, override /trainer: offline_to_online, override /network: mlp_tanh, _self_]\n"
+        "algo: {expectile: 0.9}\ntrainer: {steps: 7}\n",
+        "experiment/mine.yaml": "# @package _global_\n"
+        "defaults: [override /algo: mine, override /network: cnn, override /env: cartpole]\n"
+        "seed: 5\nalgo: {expectile: 0.8}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_own_algorithm_inherits_and_chooses(compose: Compose, mine: Path) -> None:
+    config = compose("algo=mine", config_folder=mine)
+    assert config["trainer"]["steps"] == 7
+    assert config["algo"]["expectile"] == 0.9
+    assert config["network"]["activation"] == "tanh"
+
+
+def test_order_of_override(compose: Compose, mine: Path) -> None:
+    config = compose("experiment=mine", "algo.temperature=1", config_folder=mine)
+    assert config["seed"] == 5
+    assert config["algo"]["expectile"] == 0.8  # the experiment's, over the algorithm's
+    assert config["network"]["_target_"].endswith("CNN")
+    assert config["algo"]["temperature"] == 1
+    assert compose("experiment=mine", "seed=6", "network=mlp", config_folder=mine)["seed"] == 6
+
+
+def test_names_are_readable(compose: Compose) -> None:
+    assert compose("algo=iql", "env=hopper")["name"] == "iql-hopper"
