@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from offrl.envs.make import Env, ReferenceScores
+from offrl.envs.make import Env
+from offrl.envs.reference import ReferenceScores
 from offrl.envs.vector import VectorEnv
 from offrl.train.randomness import undisturbed
 from offrl.types import Episode, Policy
