@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import torch
 
@@ -28,7 +28,8 @@ def save(path: Path, state: State) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as aside:
-        _write(aside, {"format": FORMAT, **state})
+        with aside.open("wb") as file:
+            _write(file, {"format": FORMAT, **state})
         lines = [f"{_digest(aside)}  {path.name}"]
         if path.exists():  # until the rename below, the old file is the one that must pass
             lines.append(f"{_digest(path)}  {path.name}")
@@ -36,11 +37,10 @@ def save(path: Path, state: State) -> None:
             checksum.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _write(path: Path, state: Mapping[str, object]) -> None:
+def _write(file: IO[bytes], state: Mapping[str, object]) -> None:
     try:
-        with path.open("wb") as file:
-            torch.save(state, file)
-    except RuntimeError as error:  # torch's own writer hides the reason of a failed write
+        torch.save(state, file)
+    except RuntimeError as error:  # torch's own writer hides why a write failed
         raise OSError(errno.ENOSPC, f"the disk is full, or fails ({error})") from error
 
 

@@ -1,0 +1,83 @@
+"""Runs that end otherwise than hoped leave a readable folder and a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offrl.errors import UserError
+from offrl.log.metrics import read_metrics
+from offrl.train.callbacks import Diverged
+from offrl.train.checkpoint import load
+from offrl.train.rundir import RunDir
+from tests.train.kit import RUNS, config, run
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_losses_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
+    node = config(*RUNS["offline"], "algo.lr=1e30")
+    with pytest.raises(Diverged, match=r"diverged by step 20.*not finite"):
+        run(tmp_path, node)
+    assert facts(tmp_path)["status"] == "diverged"
+    assert load(tmp_path / "checkpoints" / "diverged.pt")["step"] == 20
+    assert read_metrics(tmp_path)["step"].tolist() == [20]
+    assert not (tmp_path / "policy.pt").exists()
+
+
+def test_absurd_values_stop_the_run(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="max_q"):
+        run(tmp_path, config(*RUNS["offline"], "trainer.max_q=1e-6"))
+
+
+def test_an_error_in_the_training_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("offrl.train.offline.Offline.advance", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        run(tmp_path, config(*RUNS["offline"]))
+    assert facts(tmp_path)["status"] == "failed"
+
+
+def test_a_folder_holds_one_run(tmp_path: Path) -> None:
+    home = RunDir(tmp_path)
+    home.create({"a": 1})
+    home.note(status="running")
+    with pytest.raises(UserError, match="resume=true"):
+        RunDir(tmp_path).create({"a": 1})
+    assert RunDir(tmp_path).open() == {"a": 1}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_is_a_user_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="no permission"):
+        RunDir(tmp_path / "run").create({})
+    tmp_path.chmod(0o700)
+
+
+def test_a_file_in_the_way_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        RunDir(tmp_path / "run").create({})
+
+
+def test_nothing_to_resume_is_a_user_error(tmp_path: Path) -> None:
+    home = RunDir(tmp_path)
+    home.create({})
+    home.note(status="failed")
+    with pytest.raises(UserError, match="no checkpoint"):
+        run(tmp_path, config(*RUNS["offline"]), resume=True)
+
+
+def test_knobs_without_sense_are_refused() -> None:
+    for knob in ("trainer.updates=0", "trainer.log_interval=0", "trainer.keep_checkpoints=0"):
+        with pytest.raises(UserError, match=knob.split("=")[0]):
+            run(Path("unused"), config(*RUNS["offline"], knob))
