@@ -27,7 +27,6 @@ from offrl.data import store
 from offrl.data.spaces import (
     Observations,
     Space,
-    action_spec,
     default_keys,
     flatten_obs,
     obs_spec,
@@ -38,7 +37,7 @@ from offrl.data.spaces import (
 )
 from offrl.data.steps import Recording
 from offrl.errors import UserError
-from offrl.types import Spec, Steps
+from offrl.types import Steps
 
 Tree: TypeAlias = "NDArray[Any] | dict[str, Tree]"
 
@@ -61,7 +60,9 @@ def local_path(dataset_id: str) -> Path:
     """Folder of a dataset, whether it exists or not (`MINARI_DATASETS_PATH` says where they all are)."""
     match = DATASET_ID_RE.fullmatch(dataset_id)
     if match is None or match.group("version") is None:
-        raise UserError(f"dataset id {dataset_id!r}: Minari ids look like hopper/medium-v0, with a version at the end")
+        raise UserError(
+            f"dataset id {dataset_id!r}: Minari ids look like hopper/medium-v0, with a version at the end"
+        )
     return Path(get_dataset_path(dataset_id))
 
 
@@ -84,17 +85,19 @@ def read(dataset_id: str, *, download: bool = False, obs_keys: Sequence[str] = (
     if not (folder / "data").is_dir():
         _fetch(dataset_id, folder, download)
     dataset = _open(dataset_id, folder)
-    spec = Spec(obs_spec(dataset.observation_space, obs_keys), action_spec(dataset.action_space))
+    keys = tuple(obs_keys) or default_keys(dataset.observation_space)
+    obs_spec(dataset.observation_space, keys)  # refuses what has no flat form, before anything is read
     metadata = _metadata(folder)
     cache = cache_folder(dataset_id)
-    place = cache / f"steps-{store.content_key([], *(obs_keys or default_keys(dataset.observation_space)))}"
+    place = cache / f"steps-{store.content_key([], *keys)}"
     found = store.open_steps(place)
     if found is None:
         _verify(folder, metadata)
-        steps = _assemble(dataset, obs_keys, metadata)
+        steps = _assemble(dataset, keys, metadata)
         found = steps, {"fingerprint": episodes.fingerprint(steps)}
         _remember(place, *found)
-    return Recording(found[0], spec, metadata, found[1]["fingerprint"])
+    spaces_ = dataset.observation_space, dataset.action_space
+    return Recording(found[0], *spaces_, keys, metadata, found[1]["fingerprint"])
 
 
 def cache_folder(dataset_id: str) -> Path:
@@ -102,11 +105,6 @@ def cache_folder(dataset_id: str) -> Path:
     folder = local_path(dataset_id)
     files = [file for file in (folder / "data").rglob("*") if file.is_file()]
     return folder / "offrl-cache" / store.content_key(files)
-
-
-def action_space_of(recording: Recording) -> Space:
-    """The action space that a dataset's metadata describe."""
-    return minari.serialization.deserialize_space(recording.metadata["action_space"])
 
 
 def write(

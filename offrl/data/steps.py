@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offrl.data.spaces import Space, action_spec, obs_spec
 from offrl.types import Spec, Steps
 
 CHUNK = 1 << 18  # rows handled at a time, so that sets larger than memory pass through
@@ -21,9 +22,16 @@ class Recording:
     """Logged steps with what is known about them."""
 
     steps: Steps
-    spec: Spec  # one frame: without history
+    observation_space: Space  # as the environment shows it
+    action_space: Space
+    obs_keys: tuple[str, ...] = ()  # parts of a Dict that `steps.obs` is made of, in order
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     fingerprint: str = ""  # sha256 of the steps
+
+    @property
+    def spec(self) -> Spec:
+        """Shapes and types of one frame and one action."""
+        return Spec(obs_spec(self.observation_space, self.obs_keys), action_spec(self.action_space))
 
 
 def ends(steps: Steps) -> NDArray[np.int64]:

@@ -1,0 +1,265 @@
+"""What is wrong, or looks wrong, with logged data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offrl.data import steps as episodes
+from offrl.data.steps import Recording
+from offrl.errors import UserError
+from offrl.types import ActionSpec, Spec, Steps
+
+Severity = Literal["ok", "warn", "fail"]
+OutOfBounds = Literal["clip", "refuse"]
+
+TOLERANCE = 1e-4  # in units of [-1, 1]: rounding, not an action out of bounds
+SHOWN = 5  # row numbers that a message gives
+FEW_EPISODES = 3  # too few to call equal lengths suspicious
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check."""
+
+    severity: Severity
+    check: str
+    message: str
+
+
+def refuse_poison(recording: Recording, out_of_bounds: OutOfBounds) -> None:
+    """Raise `UserError` for data that no algorithm can learn from; fast enough for every start of a training."""
+    for finding in vital(recording, out_of_bounds):
+        if finding.severity == "fail":
+            raise UserError(
+                f"these data would spoil training: {finding.message} (offrl dataset check tells more)"
+            )
+
+
+def check(recording: Recording, out_of_bounds: OutOfBounds) -> list[Finding]:
+    """Every check, the vital ones first; without these the others make no sense."""
+    found = list(vital(recording, out_of_bounds))
+    if any(finding.severity == "fail" and finding.check == "shapes" for finding in found):
+        return found
+    more: list[Callable[[Steps], Finding]] = [
+        _order,
+        _time_limit,
+        _marked_ends,
+        _constant,
+        _rewards,
+        _duplicates,
+    ]
+    return found + [one(recording.steps) for one in more]
+
+
+def vital(recording: Recording, out_of_bounds: OutOfBounds) -> Iterator[Finding]:
+    """Shapes, finite numbers, actions within their space."""
+    steps, spec = recording.steps, recording.spec
+    shapes = _shapes(steps, spec)
+    yield shapes
+    if shapes.severity != "fail":
+        yield _finite(steps)
+        yield _actions(steps, spec.action, out_of_bounds)
+
+
+def check_matches(
+    data: Spec, env: Spec, data_name: str = "the dataset", env_name: str = "the environment"
+) -> None:
+    """Raise `UserError` unless a policy trained on `data` can act in `env`."""
+    differences: list[str] = []
+    if (data.obs.shape, data.obs.dtype) != (env.obs.shape, env.obs.dtype):
+        differences.append(
+            f"observations are {data.obs.dtype} {list(data.obs.shape)} in {data_name} and {env.obs.dtype} "
+            f"{list(env.obs.shape)} in {env_name} (obs_keys and history must be the same in both)"
+        )
+    one, other = data.action, env.action
+    if (one.kind, one.shape, one.choices) != (other.kind, other.shape, other.choices):
+        differences.append(
+            f"actions are {_describe(one)} in {data_name} and {_describe(other)} in {env_name}"
+        )
+    elif not (np.allclose(one.low, other.low) and np.allclose(one.high, other.high)):
+        differences.append(
+            f"actions lie in {list(one.low)} … {list(one.high)} in {data_name} and in {list(other.low)} … "
+            f"{list(other.high)} in {env_name}"
+        )
+    if differences:
+        raise UserError(
+            f"{data_name} does not fit {env_name}: {'; '.join(differences)}: choose the env=… that made it"
+        )
+
+
+def _describe(action: ActionSpec) -> str:
+    choices = f" with {'·'.join(map(str, action.choices))} choices" if action.choices else f" [{action.size}]"
+    return action.kind.replace("_", "-") + choices
+
+
+def _shapes(steps: Steps, spec: Spec) -> Finding:
+    named = episodes.arrays(steps)
+    wrong = [f"{name} has {len(value)} rows" for name, value in named.items() if len(value) != len(steps)]
+    expected = {"obs": spec.obs.shape, "next_obs": spec.obs.shape, "action": spec.action.shape}
+    wrong += [
+        f"{name} has shape {list(named[name].shape[1:])}, not {list(shape)}"
+        for name, shape in expected.items()
+        if named[name].shape[1:] != shape
+    ]
+    if len(steps) == 0:
+        wrong.append("there are no transitions")
+    if wrong:
+        return Finding("fail", "shapes", f"{'; '.join(wrong)} (reward has {len(steps)})")
+    return Finding("ok", "shapes", f"{len(steps):,} transitions in {len(episodes.ends(steps)):,} episodes")
+
+
+def _finite(steps: Steps) -> Finding:
+    wrong: list[str] = []
+    for name, value in episodes.arrays(steps).items():
+        if value.dtype.kind == "f" and len(rows := _rows_not_finite(value)):
+            wrong.append(f"{name} in {len(rows):,} rows ({_some(rows)})")
+    if wrong:
+        return Finding("fail", "finite", f"NaN or infinite: {'; '.join(wrong)}")
+    return Finding("ok", "finite", "no NaN, no infinity")
+
+
+def _rows_not_finite(values: NDArray[Any]) -> NDArray[np.int64]:
+    found = [np.empty(0, np.int64)]
+    for part in episodes.chunks(len(values)):
+        # Sums tell at a glance: only a chunk with something in it is looked at row by row.
+        with np.errstate(invalid="ignore"):
+            total = values[part].sum(dtype=np.float64)
+        if not np.isfinite(total):
+            fine = np.isfinite(values[part]).reshape(part.stop - part.start, -1).all(axis=1)
+            found.append(np.flatnonzero(~fine) + part.start)
+    return np.concatenate(found)
+
+
+def _actions(steps: Steps, spec: ActionSpec, out_of_bounds: OutOfBounds) -> Finding:
+    if spec.kind != "continuous":
+        outside = (steps.action < 0) | (
+            steps.action >= np.asarray(spec.choices if spec.shape else spec.choices[0])
+        )
+        if len(rows := _rows_with(outside)):
+            values = f"{steps.action.min()} … {steps.action.max()}"
+            return Finding(
+                "fail",
+                "actions",
+                f"{len(rows):,} actions ({values}) are none of the {spec.choices} choices ({_some(rows)})",
+            )
+        return Finding("ok", "actions", f"{_describe(spec)}, all in range")
+    bounded = np.isfinite(spec.low) & np.isfinite(spec.high)
+    outside = (np.abs(steps.action) > 1.0 + TOLERANCE) & bounded
+    if not outside.any():
+        return Finding("ok", "actions", f"{_describe(spec)}, within their bounds")
+    rows = _rows_with(outside)
+    message = (
+        f"{len(rows) / len(steps):.2%} of the actions lie outside their bounds {list(spec.low)} … {list(spec.high)} "
+        f"({_some(rows)})"
+    )
+    if out_of_bounds == "clip":
+        return Finding("warn", "actions", f"{message}; they are clipped")
+    return Finding(
+        "fail", "actions", f"{message}: clip them with dataset.out_of_bounds=clip, or correct the bounds"
+    )
+
+
+def _order(steps: Steps) -> Finding:
+    broken = episodes.discontinuities(steps)
+    if len(broken):
+        share = len(broken) / len(steps)
+        return Finding(
+            "fail",
+            "order",
+            f"{len(broken):,} steps ({share:.2%}) do not begin where the one before ended ({_some(broken)}): rows out of "
+            "order, missing, or of different episodes without an end between them",
+        )
+    return Finding("ok", "order", "every step begins where the one before it ended")
+
+
+def _time_limit(steps: Steps) -> Finding:
+    terminated = np.asarray(steps.terminated)[episodes.ends(steps)]
+    lengths = episodes.lengths(steps)
+    longest = int(lengths.max())
+    at_limit = int((terminated & (lengths == longest)).sum())
+    counts = f"{int(terminated.sum()):,} episodes terminated, {int((~terminated).sum()):,} were truncated"
+    if longest > 1 and at_limit > FEW_EPISODES and at_limit > 0.5 * len(lengths):
+        return Finding(
+            "warn",
+            "time limit",
+            f"{at_limit:,} of {len(lengths):,} episodes terminate after exactly {longest} steps: a time limit stored as "
+            f"termination? Then say dataset.timeouts_at={longest}; as it is, no value is learned beyond it",
+        )
+    return Finding("ok", "time limit", counts)
+
+
+def _marked_ends(steps: Steps) -> Finding:
+    lengths = episodes.lengths(steps)
+    if len(lengths) == 1 and len(steps) > 1000:
+        return Finding(
+            "warn",
+            "episodes",
+            f"all {len(steps):,} steps are one episode: are ends of episodes marked at all?",
+        )
+    if (lengths == 1).mean() > 0.5:
+        return Finding("warn", "episodes", f"{(lengths == 1).mean():.0%} of the episodes have one step only")
+    return Finding(
+        "ok", "episodes", f"{lengths.min()} to {lengths.max()} steps, median {np.median(lengths):.0f}"
+    )
+
+
+def _constant(steps: Steps) -> Finding:
+    if steps.obs.dtype == np.uint8:
+        return Finding("ok", "constant", "not looked for in pictures")
+    constant: list[str] = []
+    for name in ("obs", "action"):
+        columns = getattr(steps, name).reshape(len(steps), -1)
+        still = np.flatnonzero(columns.min(axis=0) == columns.max(axis=0))
+        constant += [f"{name}[{i}]" for i in still[:SHOWN]] + (["…"] if len(still) > SHOWN else [])
+    if constant:
+        return Finding("warn", "constant", f"{', '.join(constant)} never change")
+    return Finding("ok", "constant", "every column changes")
+
+
+def _rewards(steps: Steps) -> Finding:
+    low, high = float(steps.reward.min()), float(steps.reward.max())
+    if low == high:
+        return Finding("warn", "reward", f"every reward is {low:g}: nothing to tell good from bad")
+    if max(abs(low), abs(high)) > 1e3:
+        return Finding("warn", "reward", f"rewards from {low:g} to {high:g}: consider dataset.reward_scale")
+    return Finding("ok", "reward", f"from {low:g} to {high:g}")
+
+
+def _duplicates(steps: Steps) -> Finding:
+    count = len(steps) - len(np.unique(_hashes(steps)))
+    share = count / len(steps)
+    if share > 0.01:
+        return Finding(
+            "warn",
+            "duplicates",
+            f"{count:,} transitions ({share:.1%}) occur more than once: normal for few states only",
+        )
+    return Finding("ok", "duplicates", f"{count:,} transitions occur more than once")
+
+
+def _hashes(steps: Steps) -> NDArray[np.uint64]:
+    """A 64-bit number for each transition, equal for equal transitions."""
+    rng = np.random.default_rng(0)
+    total = np.zeros(len(steps), np.uint64)
+    for value in (steps.obs, steps.action, steps.reward, steps.next_obs):
+        flat = value.reshape(len(value), -1)
+        factors = rng.integers(1, 1 << 63, flat.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        for part in episodes.chunks(len(flat), 1 << 14):
+            exact = np.ascontiguousarray(flat[part], np.float64).view(np.uint64)
+            mixed = (exact ^ (exact >> np.uint64(29))) * factors
+            total[part] += (mixed ^ (mixed >> np.uint64(32))).sum(axis=1, dtype=np.uint64)
+    return total
+
+
+def _rows_with(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.flatnonzero(flags.reshape(len(flags), -1).any(axis=1))
+
+
+def _some(rows: NDArray[np.int64]) -> str:
+    shown = ", ".join(map(str, rows[:SHOWN]))
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{' …' if len(rows) > SHOWN else ''}"
