@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 Activation = Literal["relu", "tanh"]
 Initialisation = Literal["uniform", "orthogonal"]
@@ -76,7 +75,7 @@ class Dense(nn.Module):
                 if self.layer_norm:
                     x = nn.functional.layer_norm(x, x.shape[-1:])
                     x = x * parameters[f"scale{i}"] + parameters[f"shift{i}"]  # pyright: ignore[reportOperatorIssue]
-                x = x.relu_() if self.activation == "relu" else x.tanh_()  # x is fresh: no one else sees it
+                x = _activate(x, self.activation)
         return x
 
 
@@ -85,32 +84,52 @@ class _Stack(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, activation: Activation, *parameters: Tensor) -> Tensor:
-        activate = torch.relu_ if activation == "relu" else torch.tanh_
         inputs = [x]  # of each layer
         for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-            inputs.append(activate(_affine(inputs[-1], weight, bias)))
+            inputs.append(_activate(_affine(inputs[-1], weight, bias), activation))
         ctx.activation = activation
-        ctx.save_for_backward(*inputs, *parameters[::2])
+        ctx.save_for_backward(*parameters, *inputs)
         return _affine(inputs[-1], parameters[-2], parameters[-1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        layers = len(ctx.saved_tensors) // 2
-        inputs, weights = ctx.saved_tensors[:layers], ctx.saved_tensors[layers:]
+        layers = len(ctx.saved_tensors) // 3
+        parameters, inputs = ctx.saved_tensors[: 2 * layers], ctx.saved_tensors[2 * layers :]
+        if torch.is_grad_enabled():  # somebody wants second derivatives
+            return _differentiable_backward(ctx, inputs[0], parameters, grad)
         grads: list[Tensor | None] = [None] * (2 * layers)
         for i in reversed(range(layers)):
             if ctx.needs_input_grad[2 + 2 * i]:
                 grads[2 * i] = inputs[i].mT @ grad
                 grads[2 * i + 1] = grad.sum(-2, keepdim=True)
             if i > 0:
-                grad = _deactivate(grad @ weights[i].mT, inputs[i], ctx.activation)
-        grad_input = grad @ weights[0].mT if ctx.needs_input_grad[0] else None
+                grad = _deactivate(grad @ parameters[2 * i].mT, inputs[i], ctx.activation)
+        grad_input = grad @ parameters[0].mT if ctx.needs_input_grad[0] else None
         return (grad_input, None, *grads)
+
+
+def _differentiable_backward(
+    ctx: Any, x: Tensor, parameters: tuple[Tensor, ...], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The same gradients by ordinary operators, as a graph that can be differentiated again."""
+    y = x
+    for i in range(0, len(parameters), 2):
+        y = _affine(y, parameters[i], parameters[i + 1])
+        y = _activate(y, ctx.activation) if i + 2 < len(parameters) else y
+    wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
+    inputs = [tensor for tensor, want in zip((x, *parameters), wanted, strict=True) if want]
+    found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
+    first, *rest = [next(found) if want else None for want in wanted]
+    return (first, None, *rest)
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addmm(bias, x, weight) if weight.dim() == 2 else torch.baddbmm(bias, x, weight)
+
+
+def _activate(x: Tensor, activation: Activation) -> Tensor:
+    """In place: x is always the fresh result of an affine layer, which nobody else sees."""
+    return x.relu_() if activation == "relu" else x.tanh_()
 
 
 def _deactivate(grad: Tensor, activated: Tensor, activation: Activation) -> Tensor:

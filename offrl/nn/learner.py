@@ -23,7 +23,9 @@ class Learner(nn.Module):
 
     lr: Tensor
 
-    def __init__(self, network: nn.Module, lr: float, *, eps: float = 1e-8, max_grad_norm: float | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, lr: float, *, eps: float = 1e-8, max_grad_norm: float | None = None
+    ) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
         self.eps, self.max_grad_norm = eps, max_grad_norm

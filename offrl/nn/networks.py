@@ -72,7 +72,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         pixels = obs.flatten(1, -3) if obs.dim() > 4 else obs
-        return self.convolutions(pixels.float() / self.scale).flatten(1)
+        return self.convolutions(pixels / self.scale).flatten(1)
 
 
 class RecurrentEncoder(nn.Module):
@@ -126,7 +126,9 @@ class MLP:
     def encoder(self, obs: ObsSpec) -> Encoder:
         """The part that reads the observation."""
         if obs.is_image:
-            raise UserError(f"network=mlp cannot read images of shape {obs.shape}: use network=cnn or network=cnn_small")
+            raise UserError(
+                f"network=mlp cannot read images of shape {obs.shape}: use network=cnn or network=cnn_small"
+            )
         return VectorEncoder(obs, self.normalize_obs)
 
     def build(
@@ -158,7 +160,9 @@ class CNN(MLP):
 
     def encoder(self, obs: ObsSpec) -> Encoder:
         if not obs.is_image:
-            raise UserError(f"network=cnn reads images, but observations have shape {obs.shape}: use network=mlp")
+            raise UserError(
+                f"network=cnn reads images, but observations have shape {obs.shape}: use network=mlp"
+            )
         if self.normalize_obs:
             raise UserError("network.normalize_obs=true has no meaning for images: pixel_scale does it")
         if not len(self.channels) == len(self.kernels) == len(self.strides):

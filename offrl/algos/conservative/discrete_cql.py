@@ -32,4 +32,9 @@ class DiscreteCQL(DQN):
         bellman = huber_loss(target - q, self.huber_threshold).mean()
         gap = (values.logsumexp(1) - q).mean()
         loss = bellman + self.conservative_weight * gap
-        return loss, {"critic/loss": loss, "critic/bellman": bellman, "critic/gap": gap, "critic/mean": q.mean()}
+        return loss, {
+            "critic/loss": loss,
+            "critic/bellman": bellman,
+            "critic/gap": gap,
+            "critic/mean": q.mean(),
+        }

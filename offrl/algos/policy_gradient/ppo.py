@@ -98,7 +98,9 @@ class PPO(OnPolicy):
         policy, value = model(batch.obs)
         log_ratio = policy.log_prob(batch.action) - batch.log_prob
         ratio = log_ratio.exp()
-        surrogate = torch.minimum(ratio * advantage, ratio.clamp(1.0 - self.clip, 1.0 + self.clip) * advantage)  # (7)
+        surrogate = torch.minimum(
+            ratio * advantage, ratio.clamp(1.0 - self.clip, 1.0 + self.clip) * advantage
+        )  # (7)
         actor_loss = -surrogate.mean()
         value_loss = (value - batch.value_target).square().mean()
         entropy = policy.entropy().mean()
@@ -106,7 +108,9 @@ class PPO(OnPolicy):
         return loss, {
             "actor/loss": actor_loss,
             "actor/entropy": entropy,
-            "actor/kl": (ratio - 1.0 - log_ratio).mean(),  # of the old policy from the new (Schulman 2020, estimator k3)
+            "actor/kl": (
+                ratio - 1.0 - log_ratio
+            ).mean(),  # of the old policy from the new (Schulman 2020, estimator k3)
             "actor/clipped": ((ratio - 1.0).abs() > self.clip).float().mean(),
             "value/loss": value_loss,
         }

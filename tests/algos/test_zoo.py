@@ -1,0 +1,192 @@
+"""What must hold for every algorithm, whatever it is."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any, cast
+
+import pytest
+import torch
+
+from offrl.algos.base import Algorithm
+from offrl.errors import UserError
+from offrl.types import ActionKind
+from tests.algos.zoo import NAMES, OBS, PAIRS, SPECS, a_batch, kinds, made, node, small, work
+
+RECIPES = {
+    "network",
+    "policy",
+}  # knobs that are themselves configs: their own knobs are tested with the networks
+
+# Values at which a knob's working can be seen in a few updates, where halving it or adding one would not show.
+TELLING: dict[str, object] = {
+    "max_weight": 0.9,
+    "decay_updates": 6,
+    "target_noise_clip": 0.1,
+    "max_grad_norm": 0.1,
+    "huber_threshold": 0.05,
+    "clip": 0.001,
+    "entropy_weight": 0.1,
+    "policy_delay": 3,
+    "epsilon_end": 0.8,
+    "epsilon_steps": 3,
+    "epsilon_start": 0.5,
+    "entropy_backup": 0.5,
+}
+
+# Other knobs under which it shows: ε must still be falling, and the moving and the lagged network must disagree.
+FALLING: dict[str, object] = {"epsilon_start": 1.0, "epsilon_end": 0.0, "epsilon_steps": 100}
+AROUND = {"epsilon_start": FALLING, "epsilon_end": FALLING, "epsilon_steps": FALLING, "double": {"lr": 0.3}}
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_builds_learns_and_acts(name: str, kind: ActionKind) -> None:
+    """Finite parameters after work, actions of the right shape and range."""
+    algo = made(name, kind)
+    work(algo, kind)
+    assert all(value.isfinite().all() for value in algo.state_dict().values())
+    obs = torch.randn(5, OBS)
+    action = SPECS[kind].action
+    for chosen in (algo.act(obs), algo.explore(obs, 0)):
+        assert chosen.shape == (5, *action.shape)
+        assert not chosen.requires_grad
+        if kind == "continuous":
+            assert chosen.dtype == torch.float32
+        else:
+            assert chosen.dtype == torch.int64
+            assert (chosen >= 0).all()
+            assert (chosen < torch.tensor(action.choices)).all()
+    if kind == "continuous":
+        assert algo.act(obs).abs().max() <= 1.0
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_metrics_are_finite_numbers_on_the_device(name: str, kind: ActionKind) -> None:
+    """Named part/quantity, 0-d and detached: whoever sums them must not meet a graph."""
+    algo = made(name, kind)
+    if not hasattr(algo, "prepare"):
+        metrics = algo.update(a_batch(algo, kind))
+        assert metrics
+        for key, value in metrics.items():
+            assert key.count("/") == 1
+            assert value.shape == ()
+            assert value.isfinite()
+            assert not value.requires_grad
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_yaml_is_the_schema(name: str) -> None:
+    """Every field is given in the YAML, and nothing else is."""
+    fields = {field.name for field in dataclasses.fields(small(name))}
+    assert fields == set(node(name)) - {"_target_"}
+
+
+def digest(name: str, kind: ActionKind, **knobs: object) -> list[torch.Tensor]:
+    """All that a knob could change: the state after work, and what is done then, early and late."""
+    algo = made(name, kind, **knobs)
+    torch.manual_seed(1)
+    work(algo, kind, updates=6, reward_scale=30.0)
+    torch.manual_seed(2)
+    obs = torch.randn(64, OBS)
+    taken = [algo.explore(obs, step).float() for step in (0, 2, 100_000)]
+    return [*(value.float() for value in algo.state_dict().values()), *taken]
+
+
+def knobs_of(name: str) -> list[str]:
+    """The algorithm's own scalar knobs."""
+    return [key for key in node(name) if key != "_target_" and key not in RECIPES]
+
+
+@pytest.mark.parametrize(("name", "knob"), [(name, knob) for name in NAMES for knob in knobs_of(name)])
+def test_every_knob_is_live(name: str, knob: str) -> None:
+    """Turning a knob changes what is learned or done."""
+    kind = kinds(name)[0]
+    value = getattr(small(name), knob)
+    turned: Any = TELLING.get(knob)
+    if turned is None or turned == value:
+        turned = (
+            not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value * 0.5
+        )
+    base = AROUND.get(knob, {})
+    before, after = digest(name, kind, **base), digest(name, kind, **base | {knob: turned})
+    same = len(before) == len(after) and all(
+        x.shape == y.shape and torch.equal(x, y) for x, y in zip(before, after, strict=False)
+    )
+    assert not same, f"algo.{knob}: {value} -> {turned} changes nothing"
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_saved_and_loaded_is_the_same(name: str, kind: ActionKind) -> None:
+    """A fresh object with the loaded state goes on bit for bit, from an odd number of updates."""
+    algo = made(name, kind)
+    work(algo, kind, updates=3)
+    state = copy.deepcopy(algo.state_dict())
+    fresh = made(name, kind)
+    fresh.load_state_dict(state)
+    for each in (algo, fresh):
+        torch.manual_seed(3)
+        work(each, kind, updates=3)
+    for key, value in algo.state_dict().items():
+        assert torch.equal(value, fresh.state_dict()[key]), key
+
+
+def compiled_pair(name: str, kind: ActionKind, backend: str, updates: int) -> tuple[Algorithm, Algorithm]:
+    """The same work done as written, and with `update` compiled as one graph."""
+    torch._dynamo.reset()
+    plain, traced = made(name, kind), made(name, kind)
+    cast(Any, traced).update = torch.compile(traced.update, fullgraph=True, backend=backend)
+    for algo in (plain, traced):
+        torch.manual_seed(4)
+        work(algo, kind, updates)
+    return plain, traced
+
+
+def assert_close(plain: Algorithm, traced: Algorithm, tolerance: float) -> None:
+    """Every entry of the state agrees."""
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(
+            value,
+            traced.state_dict()[key],
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda text, key=key: f"{key}: {text}",
+        )
+
+
+@pytest.mark.parametrize("name", ["iql", "td3"])
+def test_compiled_equals_eager(name: str) -> None:
+    """Whole update as one graph: TD3 has a phase, IQL three losses."""
+    assert_close(*compiled_pair(name, kinds(name)[0], "aot_eager", 4), tolerance=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_compiled_equals_eager_for_all(name: str, kind: ActionKind) -> None:
+    """The same for the whole zoo."""
+    assert_close(*compiled_pair(name, kind, "aot_eager", 4), tolerance=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_inductor_equals_eager(name: str) -> None:
+    """The same through the compiler that users get."""
+    assert_close(*compiled_pair(name, kinds(name)[0], "inductor", 4), tolerance=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "word"),
+    [
+        ("iql", {"expectile": 1.0}, "expectile"),
+        ("sac", {"initial_temperature": 0.0}, "temperature"),
+        ("dqn", {"epsilon_end": 2.0}, "epsilon"),
+        ("td3", {"policy_delay": 0}, "policy_delay"),
+        ("ppo", {"clip": 0.0}, "clip"),
+        ("iql", {"discount": 1.5}, "discount"),
+        ("bc", {"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_senseless_knobs_are_refused(name: str, knobs: dict[str, object], word: str) -> None:
+    """The message names the knob."""
+    with pytest.raises(UserError, match=word):
+        small(name, **knobs)

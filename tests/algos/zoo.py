@@ -1,0 +1,96 @@
+"""The whole zoo as tests see it: every YAML in `configs/algo`, composed and built small, and one way to work with each."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from offrl.algos.base import Algorithm, OnPolicy
+from offrl.build import build, locate
+from offrl.paths import config_dir
+from offrl.types import ActionKind, ActionSpec, Batch, ObsSpec, Rollout, Spec
+
+NAMES = sorted(path.stem for path in (Path(config_dir()) / "algo").glob("*.yaml"))
+OBS, ACTIONS, CHOICES = 4, 2, 3
+SPECS = {
+    "continuous": Spec(
+        ObsSpec((OBS,)), ActionSpec("continuous", (ACTIONS,), low=(-1.0,) * ACTIONS, high=(1.0,) * ACTIONS)
+    ),
+    "discrete": Spec(ObsSpec((OBS,)), ActionSpec("discrete", (), (CHOICES,))),
+    "multi_discrete": Spec(ObsSpec((OBS,)), ActionSpec("multi_discrete", (2,), (CHOICES, 2))),
+}
+
+
+@cache
+def node(name: str, *overrides: str) -> dict[str, Any]:
+    """The resolved config of `algo={name}`; not to be changed in place."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", [f"algo={name}", *overrides])
+    return cast("dict[str, Any]", OmegaConf.to_container(config.algo, resolve=True))
+
+
+def kinds(name: str) -> list[ActionKind]:
+    """The kinds of action that the algorithm takes."""
+    return sorted(cast("type[Algorithm]", locate(node(name))).action_kinds)
+
+
+PAIRS = [(name, kind) for name in NAMES for kind in kinds(name)]
+
+
+def small(name: str, **knobs: object) -> Algorithm:
+    """The algorithm with layers of 32 and minibatches of 16, then `knobs` set; not built yet."""
+    config = node(name, "network.hidden=[32,32]") | {"batch_size": 16}
+    if "horizon" in config:
+        config |= {"horizon": 16, "epochs": 2}
+    return cast(Algorithm, build(config | knobs, "algo"))
+
+
+def made(name: str, kind: ActionKind, **knobs: object) -> Algorithm:
+    """As `small`, with its networks for one kind of action, all from one seed."""
+    torch.manual_seed(0)
+    algo = small(name, **knobs)
+    algo.build(SPECS[kind])
+    return algo
+
+
+def actions(kind: ActionKind, *shape: int) -> Tensor:
+    """Uniform actions."""
+    if kind == "continuous":
+        return torch.rand(*shape, ACTIONS) * 2.0 - 1.0
+    if kind == "discrete":
+        return torch.randint(CHOICES, shape)
+    return torch.stack([torch.randint(k, shape) for k in SPECS[kind].action.choices], -1)
+
+
+def a_batch(algo: Algorithm, kind: ActionKind, reward_scale: float = 1.0) -> Batch:
+    """Random transitions with the algorithm's own batch size and discount, a quarter of them terminal."""
+    rows = algo.batch_size
+    discount = algo.return_discount * (torch.rand(rows) > 0.25)
+    reward = reward_scale * torch.randn(rows)
+    return Batch(torch.randn(rows, OBS), actions(kind, rows), reward, discount, torch.randn(rows, OBS))
+
+
+def work(algo: Algorithm, kind: ActionKind, updates: int = 4, reward_scale: float = 1.0) -> None:
+    """Learn a little, as the algorithm's trainer would have it do."""
+    if not isinstance(algo, OnPolicy):
+        for _ in range(updates):
+            algo.update(a_batch(algo, kind, reward_scale))
+        return
+    for done in (0.0, 0.5):
+        algo.anneal(done)
+        shape = (algo.horizon, 2)
+        obs, next_obs = torch.randn(*shape, OBS), torch.randn(*shape, OBS)
+        action = algo.explore(obs.flatten(0, 1), 0).unflatten(0, shape)
+        terminated, truncated = torch.rand(shape) < 0.1, torch.rand(shape) < 0.1
+        rows = algo.prepare(
+            Rollout(obs, action, reward_scale * torch.randn(shape), terminated, truncated, next_obs)
+        )
+        for _ in range(algo.epochs):
+            for index in torch.randperm(len(rows.obs)).split(algo.batch_size):
+                algo.update(Batch(*(column[index] if len(column) else column for column in rows)))

@@ -1,0 +1,136 @@
+"""The hand-written backward against autograd, the ensemble against its members, the learner against torch.optim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from offrl.nn.layers import Activation, Dense
+from offrl.nn.learner import Learner, Target
+from offrl.types import Loss, Network
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    """Rounding must not hide a wrong term."""
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 6)])
+def test_stack_has_the_gradients_of_its_operators(
+    activation: Activation, members: int | None, hidden: tuple[int, ...]
+) -> None:
+    """Of every parameter and of the input."""
+    dense = Dense(5, hidden, 2, members=members, activation=activation)
+    parameters = list(dense.parameters())
+    x = torch.randn(7, 5, requires_grad=True)
+    stack = dense(x)
+    plain = dense._operators(x if members is None else x.expand(members, *x.shape))
+    torch.testing.assert_close(stack, plain)
+    seed = torch.randn_like(stack)
+    for ours, theirs in zip(
+        torch.autograd.grad(stack, [x, *parameters], seed),
+        torch.autograd.grad(plain, [x, *parameters], seed),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("members", [None, 2])
+def test_second_derivatives(members: int | None) -> None:
+    """A penalty on the slope has the gradients that plain operators give it."""
+    dense = Dense(3, (6, 5), 1, members=members, activation="tanh")
+    x = torch.randn(4, 3, requires_grad=True)
+    inputs = x if members is None else x.expand(members, *x.shape)
+    results = []
+    for output in (dense(x), dense._operators(inputs)):
+        (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+        results.append(torch.autograd.grad(slope.square().sum(), [x, *list(dense.parameters())[:-1]]))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_members_are_networks_of_their_own() -> None:
+    """One batched product a layer gives what each member gives alone."""
+    ensemble = Dense(5, (8,), 2, members=3, layer_norm=True)
+    x = torch.randn(7, 5)
+    together = ensemble(x)
+    for i in range(3):
+        alone = Dense(5, (8,), 2, layer_norm=True)
+        alone.load_state_dict({name: value[i] for name, value in ensemble.state_dict().items()})
+        torch.testing.assert_close(alone(x), together[i])
+
+
+def test_orthogonal_weights_are_orthogonal() -> None:
+    """With gain √2 inside and the given gain at the end."""
+    dense = Dense(16, (16,), 16, initialisation="orthogonal", gain=0.01)
+    inner, last = dense.get_parameter("weight0"), dense.get_parameter("weight1")
+    torch.testing.assert_close(inner @ inner.mT, 2.0 * torch.eye(16))
+    torch.testing.assert_close(last @ last.mT, 1e-4 * torch.eye(16))
+
+
+@pytest.mark.parametrize("max_grad_norm", [None, 0.05])
+def test_learner_is_adam(max_grad_norm: float | None) -> None:
+    """Twenty steps with a custom epsilon equal torch.optim.Adam, with and without clipping."""
+    ours = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    theirs = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    theirs.load_state_dict(ours.state_dict())
+    learner = Learner(ours, 1e-2, eps=1e-5, max_grad_norm=max_grad_norm)
+    optimizer = torch.optim.Adam(theirs.parameters(), 1e-2, eps=1e-5)
+
+    def loss(network: Network, x: Tensor, y: Tensor) -> Loss:
+        error = (network(x).squeeze(1) - y).square().mean()
+        return error, {"fit/loss": error}
+
+    for _ in range(20):
+        x, y = torch.randn(16, 4), torch.randn(16)
+        metrics = learner.descend(loss, x, y)
+        optimizer.zero_grad()
+        value, _ = loss(theirs, x, y)
+        value.backward()
+        if max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(theirs.parameters(), max_grad_norm)
+        optimizer.step()
+        torch.testing.assert_close(metrics["fit/loss"], value.detach())
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other.detach())
+    assert learner.steps == 20
+
+
+def test_target_moves_by_its_rate_and_period() -> None:
+    """θ̄ ← θ̄ + rate (θ − θ̄), at every third call."""
+    learner = Learner(nn.Linear(2, 1), 1e-3)
+    target = Target(learner, rate=0.25, period=3)
+    start = [p.clone() for p in target.network.parameters()]
+    for parameter in learner.network.parameters():
+        parameter += 4.0
+    moved = []
+    for _ in range(6):
+        target.track(learner)
+        moved.append(float((next(target.network.parameters()) - start[0]).mean()))
+    assert moved == pytest.approx([0, 0, 1.0, 1.0, 1.0, 1.75])
+
+
+def test_loading_state_keeps_the_step_going() -> None:
+    """The lists that the fused step uses are the buffers that the state dictionary fills."""
+    first, second = Learner(nn.Linear(2, 1), 1e-2), Learner(nn.Linear(2, 1), 1e-2)
+
+    def loss(network: Network, x: Tensor) -> Loss:
+        return network(x).square().mean(), {}
+
+    x = torch.randn(5, 2)
+    first.descend(loss, x)
+    second.load_state_dict(first.state_dict())
+    second.to(torch.float64)  # rebuilds the buffers, and must rebuild the lists with them
+    first.descend(loss, x)
+    second.descend(loss, x)
+    for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
