@@ -24,7 +24,7 @@ Jobs:
 Examples:
   offrl train algo=ppo env=cartpole
   offrl train algo=sac env=Pendulum-v1 seed=3
-  offrl collect env=hopper actor=runs/train/FOLDER collect.steps=100000
+  offrl collect env=hopper actor=runs/train/FOLDER steps=100000 to=hopper/medium-v0
   offrl train algo=iql dataset=D4RL/pointmaze/umaze-v2
   offrl train -m algo=bc,iql dataset=D4RL/pointmaze/umaze-v2 seed=0,1,2
   offrl train run=runs/train/FOLDER resume=true

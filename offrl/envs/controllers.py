@@ -65,9 +65,9 @@ def swing_up(obs: Obs) -> NDArray[np.float32]:
     cosine, sine, velocity = obs.T
     angle = np.arctan2(sine, cosine)
     missing = 5.0 * (1.0 - cosine) - velocity**2 / 6.0  # energy still to gain, with g = 10 and unit mass and length
-    pump = np.sign(np.where(velocity == 0.0, 1.0, velocity)) * np.clip(missing, -2.0, 2.0)
+    pump = np.sign(np.where(velocity == 0.0, 1.0, velocity)) * np.clip(5.0 * missing, -2.0, 2.0)
     hold = -10.0 * angle - 2.0 * velocity
-    torque = np.where(np.abs(angle) < 0.3, hold, pump)
+    torque = np.where(np.abs(angle) < 0.5, hold, pump)
     return np.clip(torque / 2.0, -1.0, 1.0)[:, None].astype(np.float32)
 
 

@@ -13,8 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from offrl.data.spaces import default_keys, flatten_obs, obs_spec
-from offrl.errors import UserError
+from offrl.data.spaces import action_spec, default_keys, flatten_obs, obs_spec
 from offrl.types import ActionSpec, ObsSpec
 
 Encode = Callable[[Any], Any]  # the environment's observation -> something that fits into an array of the spec's shape
@@ -65,58 +64,36 @@ def action_codec(space: spaces.Space[Any]) -> ActionCodec:
     is passed on as it is. MultiBinary is multi-discrete with two choices each.
 
     Raises:
-        UserError: no algorithm here acts in such a space.
+        UserError: no algorithm acts in such a space.
     """
+    spec = action_spec(space)
     match space:
-        case spaces.Box() if np.issubdtype(space.dtype, np.floating):
-            return _continuous(space)
+        case spaces.Box():
+            return ActionCodec(spec, _scaling(space))
+        case spaces.Discrete() if space.start == 0:
+            return ActionCodec(spec, lambda action: action.tolist())
         case spaces.Discrete():
-            return _discrete(space)
+            return ActionCodec(spec, lambda action: (action + space.start).tolist())
         case spaces.MultiDiscrete():
-            return _multi_discrete(space.nvec, space.start)
-        case spaces.MultiBinary():
-            return _multi_discrete(np.full(space.shape, 2), np.zeros(space.shape, np.int64))
+            return ActionCodec(spec, lambda action: action.reshape(-1, *space.shape) + space.start)
         case _:
-            raise UserError(
-                f"the actions are a {_name(space)} space; offrl acts in Box (floats), Discrete, MultiDiscrete and "
-                "MultiBinary: turn it into one of them with a wrapper in env.wrappers"
-            )
+            return ActionCodec(spec, lambda action: action.reshape(-1, *(space.shape or ())))
 
 
-def _continuous(space: spaces.Box) -> ActionCodec:
+def _scaling(space: spaces.Box) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
     low, high = space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32)
-    spec = ActionSpec("continuous", (low.size,), low=tuple(low.tolist()), high=tuple(high.tolist()))
     bounded = np.isfinite(low) & np.isfinite(high)
     limit = np.where(bounded, np.float32(1.0), np.float32(np.inf))
     center = np.where(bounded, (low + high) / 2, np.float32(0.0))
     half = np.where(bounded, (high - low) / 2, np.float32(1.0))
     scales = bool(np.any(center != 0.0) or np.any(half != 1.0))
-    shape, dtype = space.shape, space.dtype
+    plain = len(space.shape) == 1 and space.dtype == np.float32
 
     def decode(action: NDArray[np.float32]) -> NDArray[Any]:
         clipped = np.minimum(np.maximum(action, -limit), limit)  # np.clip costs four times as much on so few numbers
         if scales:
             # Rounding may carry the end of the range past the bound, which strict environments refuse.
             clipped = np.minimum(np.maximum(clipped * half + center, low), high)
-        return clipped if len(shape) == 1 and dtype == np.float32 else clipped.reshape(-1, *shape).astype(dtype)
+        return clipped if plain else clipped.reshape(-1, *space.shape).astype(space.dtype)
 
-    return ActionCodec(spec, decode)
-
-
-def _discrete(space: spaces.Discrete) -> ActionCodec:
-    start = int(space.start)
-    spec = ActionSpec("discrete", (), choices=(int(space.n),))
-    if start == 0:
-        return ActionCodec(spec, lambda action: action.tolist())
-    return ActionCodec(spec, lambda action: (action + start).tolist())
-
-
-def _multi_discrete(sizes: NDArray[np.integer[Any]], start: NDArray[np.integer[Any]]) -> ActionCodec:
-    choices = tuple(int(size) for size in np.ravel(sizes))
-    spec = ActionSpec("multi_discrete", (len(choices),), choices=choices)
-    return ActionCodec(spec, lambda action: action.reshape(-1, *np.shape(sizes)) + start)
-
-
-def _name(space: spaces.Space[Any]) -> str:
-    kind = type(space).__name__
-    return f"{kind} of {space.dtype}" if isinstance(space, spaces.Box) else kind
+    return decode
