@@ -27,26 +27,27 @@ from benchmarks.harness import (
 )
 
 ALGOS = ("iql", "td3_bc", "cql", "sac", "bc")
+CHANGES = {"bc": ("policy=deterministic",)}  # as the others clone; our default is a Gaussian
 
 
 def contenders(algo: str, rows: int, threads: int, d3rlpy: Path | None) -> list[Contender]:
     """Who takes part."""
-    args = ("--algo", algo, "--threads", str(threads))
-    here, many = Path(sys.executable), (*args, "--rows", str(rows))
+    here, many, args = Path(sys.executable), ("--rows", str(rows)), ("--algo", algo, "--threads", str(threads))
+    ours = (*many, f"algo={algo}", f"hardware.threads={threads}", "trainer=offline", *CHANGES.get(algo, ()))
     found = [
-        Contender("offrl", here, "benchmarks.ours_updates", many),
-        Contender("plain PyTorch", here, "benchmarks.peers.plain_torch", many),
+        Contender("offrl", here, "benchmarks.ours", ours),
+        Contender("plain PyTorch", here, "benchmarks.peers.plain_torch", (*args, *many)),
     ]
     if d3rlpy:
-        fewer = (*args, "--rows", str(min(rows, 200_000)))
-        found.append(Contender("d3rlpy", d3rlpy, "benchmarks.peers.d3rlpy_updates", fewer))
+        fewer = ("--rows", str(min(rows, 200_000)))
+        found.append(Contender("d3rlpy", d3rlpy, "benchmarks.peers.d3rlpy_updates", (*args, *fewer)))
     return found
 
 
 def cell(results: dict[str, Any], name: str) -> str:
     """Updates per second by the wall and, in brackets, by the processor's clock."""
     if name not in results:
-        return "–"
+        return "-"
     records = results[name]["records"]
     return f"{rate(records):.0f} ({rate(records, 'cpu'):.0f})"
 
@@ -54,7 +55,7 @@ def cell(results: dict[str, Any], name: str) -> str:
 def versus(results: dict[str, Any], name: str) -> str:
     """How many times faster ours is."""
     if name not in results:
-        return "–"
+        return "-"
     ours, theirs = results["offrl"]["records"], results[name]["records"]
     return f"{ratio(ours, theirs):.2f} ({ratio(ours, theirs, 'cpu'):.2f})"
 

@@ -46,7 +46,7 @@ class ReplayBuffer:
 
     def sample(self, batch_size: int) -> Transitions:
         """Uniform rows, with replacement."""
-        rows = np.random.randint(0, len(self.obs), size=batch_size)
+        rows = np.random.randint(0, len(self.obs), size=batch_size)  # noqa: NPY002 - the habit
         return self.obs[rows], self.action[rows], self.reward[rows], self.next_obs[rows], self.done[rows]
 
 

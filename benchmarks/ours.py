@@ -1,0 +1,115 @@
+"""Our half of every comparison: the trainer of a composed config, advanced a little at a time, as `offrl train` would.
+
+    python -m benchmarks.ours --rows 1000000 algo=iql                  updates on synthetic data
+    python -m benchmarks.ours algo=ppo env=cartpole env.num_envs=8     environment steps
+
+Evaluation, checkpoints and loggers are off; metrics are read at the trainer's own interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from benchmarks.synthetic import ACTION, OBS, hopper_like
+from benchmarks.worker import serve, versions
+from offrl.build import build
+from offrl.cli import names
+from offrl.cli.hardware import Hardware, seed_everything
+from offrl.paths import config_dir
+
+if TYPE_CHECKING:
+    from offrl.algos.base import Algorithm
+    from offrl.data.dataset import Dataset
+    from offrl.train.loop import Trainer
+
+
+def composed(overrides: list[str]) -> dict[str, Any]:
+    """The config of these overrides, resolved, its hardware applied."""
+    names.register()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", ["name=benchmark", "evaluation=none", "logger=none", *overrides])
+    plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
+    plain["hardware"]["device"] = cast(Hardware, build(plain["hardware"], "hardware")).apply()
+    seed_everything(plain["seed"])
+    return plain
+
+
+def synthetic(rows: int, algo: Algorithm) -> Dataset:
+    """Hopper-shaped noise in memory."""
+    from offrl.data.dataset import Dataset
+    from offrl.types import ActionSpec, ObsSpec, Spec, Steps
+
+    log = hopper_like(rows)
+    bounds = {"low": (-1.0,) * ACTION, "high": (1.0,) * ACTION}
+    spec = Spec(ObsSpec((OBS,)), ActionSpec("continuous", (ACTION,), **bounds))
+    return Dataset(Steps(**log._asdict()), spec, needs=algo.needs, discount=algo.return_discount)
+
+
+def begun(config: dict[str, Any], rows: int, folder: Path) -> Trainer:
+    """The trainer of this config at its first step; `rows` of synthetic data where the config has no environment."""
+    import torch
+
+    from offrl.log.logger import NoLogger
+    from offrl.train.loop import RunContext
+    from offrl.train.rundir import RunDir
+
+    algo = build(config["algo"], "algo")
+    trainer = build(config["trainer"], "trainer")
+    env = build(config["env"], "env") if config["env"] else None
+    dataset = synthetic(rows, algo) if env is None else None
+    spec = env.spec() if env is not None else cast("Dataset", dataset).spec
+    algo.build(spec)
+    trainer.begin(
+        RunContext(
+            algo=algo,
+            spec=spec,
+            env=env,
+            dataset=dataset,
+            evaluator=None,
+            folder=RunDir(folder),
+            logger=NoLogger(),
+            config=config,
+            device=torch.device(config["hardware"]["device"]),
+            compile=config["hardware"]["compile"],
+            updates_per_call=config["hardware"]["updates_per_call"],
+            seed=config["seed"],
+        )
+    )
+    return trainer
+
+
+def advance(trainer: Trainer) -> Callable[[], int]:
+    """A function that goes on by some steps and says by how many."""
+
+    def work() -> int:
+        before = trainer.step
+        trainer.advance(before + 20)
+        if trainer.step // trainer.log_interval > before // trainer.log_interval:
+            trainer.read()
+        return trainer.step - before
+
+    return work
+
+
+def main() -> None:
+    """Begin, then serve steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of synthetic data, where there is no env")
+    parser.add_argument("overrides", nargs="*")
+    args = parser.parse_args()
+    config = composed(args.overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = begun(config, args.rows, Path(folder))
+        serve(advance(trainer), versions("torch", "numpy", "gymnasium"))
+        trainer.close()
+
+
+if __name__ == "__main__":
+    main()
