@@ -10,6 +10,7 @@ import torch
 
 from offrl.algos.base import Algorithm
 from offrl.build import build
+from offrl.data.checks import check_matches
 from offrl.data.dataset import Dataset
 from offrl.envs.make import Env
 from offrl.jobs.dry_run import report
@@ -33,6 +34,8 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     dataset = _load_dataset(config, trainer, algo, env, device)
     spec = env.spec() if env is not None else cast(Dataset, dataset).spec
     check_actions(type(algo), spec, env.name if env is not None else config["name"])
+    if env is not None and dataset is not None:
+        check_matches(dataset.spec, spec, env_name=env.name)
     algo.build(spec)
     algo.to(device)
     if config["dry_run"]:
@@ -52,7 +55,7 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
         config=config,
         device=device,
         compile=config["hardware"]["compile"],
-        updates_per_call=config["hardware"].get("updates_per_call", 1),
+        updates_per_call=config["hardware"]["updates_per_call"],
         seed=config["seed"],
     )
     train(trainer, context, resume=config["resume"])
