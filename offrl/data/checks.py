@@ -41,8 +41,9 @@ def refuse_poison(recording: Recording, out_of_bounds: OutOfBounds) -> None:
 
 
 def check(recording: Recording, out_of_bounds: OutOfBounds) -> list[Finding]:
-    """Every check, the vital ones first; without these the others make no sense."""
-    found = list(vital(recording, out_of_bounds))
+    """Every check: what reading had to guess, then the vital ones, without which the others make no sense."""
+    found = [Finding("warn", "guessed", note) for note in recording.metadata.get("notes", ())]
+    found += vital(recording, out_of_bounds)
     if any(finding.severity == "fail" and finding.check == "shapes" for finding in found):
         return found
     more: list[Callable[[Steps], Finding]] = [

@@ -1,0 +1,174 @@
+"""Named arrays out of CSV, Parquet, NPZ and HDF5 files, in bulk, and never by running what a file contains."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offrl.errors import UserError
+
+PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".npy", ".yaml", ".yml"}
+
+
+def read_columns(path: Path, header: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Every array of a file by name; those inside HDF5 groups as `group/name`.
+
+    Args:
+        header: names of the columns of a CSV file that does not begin with them.
+
+    Raises:
+        UserError: for a file that is missing, damaged, of unknown kind, or could run code when read.
+    """
+    if not path.is_file():
+        raise UserError(f"dataset.path={path}: there is no such file")
+    kind = path.suffix.lower()
+    readers: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
+        ".csv": lambda file: _read_csv(file, header),
+        ".parquet": _read_parquet,
+        ".npz": _read_npz,
+        ".hdf5": _read_hdf5,
+        ".h5": _read_hdf5,
+    }
+    if kind in PICKLES:
+        raise UserError(
+            f"dataset.path={path}: {kind} files are not read, for such a file can run code when it is opened; convert it "
+            "where you trust it, to NPZ (numpy.savez with plain arrays), HDF5, Parquet or CSV"
+        )
+    if kind not in readers:
+        raise UserError(f"dataset.path={path}: of unknown kind {kind!r}; known are {', '.join(readers)}")
+    return readers[kind](path)
+
+
+def verify(path: Path, size: int | None, sha256: str | None) -> None:
+    """Compare a file with the size and checksum it should have; `<path>.sha256` beside it counts as well.
+
+    Raises:
+        UserError: if it is another file, or not all of it.
+    """
+    beside = path.with_name(f"{path.name}.sha256")
+    if sha256 is None and beside.is_file():
+        sha256 = beside.read_text().split()[0]
+    if size is not None and path.stat().st_size != size:
+        raise UserError(
+            f"dataset.path={path} has {path.stat().st_size:,} bytes instead of {size:,}: the download is incomplete"
+        )
+    if sha256 is not None:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != sha256.lower():
+            raise UserError(
+                f"dataset.path={path} has sha256 {found[:12]}… instead of {sha256[:12]}…: fetch it again"
+            )
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"dataset.path={path} cannot be read: {error}; an incomplete download looks like this: fetch it again"
+    )
+
+
+def _read_csv(path: Path, header: Sequence[str] | None) -> dict[str, NDArray[Any]]:
+    from pyarrow import ArrowInvalid, csv
+
+    options = csv.ReadOptions(column_names=list(header) if header else None)
+    try:
+        table = csv.read_csv(path, read_options=options)
+    except ArrowInvalid as error:
+        raise _damaged(path, error) from error
+    names = cast("list[str]", table.column_names)
+    if any(_is_number(name) for name in names):
+        raise UserError(
+            f"dataset.path={path} begins with {', '.join(names[:4])} …: numbers, not names, so it has no header; "
+            "name its columns with dataset.header=[obs_0,obs_1,…]"
+        )
+    return _table_columns(table, path)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_parquet(path: Path) -> dict[str, NDArray[Any]]:
+    from pyarrow import ArrowInvalid, parquet
+
+    try:
+        return _table_columns(parquet.read_table(path), path)
+    except (ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _table_columns(table: Any, path: Path) -> dict[str, NDArray[Any]]:
+    """Columns of an Arrow table; empty cells become NaN, lists of equal length a second axis."""
+    from pyarrow import types
+
+    columns: dict[str, NDArray[Any]] = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if types.is_list(column.type) or types.is_fixed_size_list(column.type):
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            if len(column) == 0 or len(flat) % len(column):
+                raise UserError(f"dataset.path={path}: the lists in column {name} differ in length")
+            columns[name] = flat.reshape(len(column), -1)
+        else:
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    return columns
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for name in archive.files:
+                columns[name] = archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise _damaged(path, error) from error
+        raise UserError(
+            f"dataset.path={path} holds Python objects, which can run code when they are read: refused; save plain arrays"
+        ) from error
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise _damaged(path, error) from error
+    return columns
+
+
+def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
+    import h5py
+
+    columns: dict[str, NDArray[Any]] = {}
+
+    def keep(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset) and entry.shape:  # scalars are remarks, not columns
+            if entry.dtype.kind == "O":
+                raise UserError(f"dataset.path={path}: {name} holds objects or text instead of numbers")
+            columns[name] = entry[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            if "episode_0" in file:
+                raise UserError(
+                    f"dataset.path={path} belongs to a Minari dataset: use it by its id, dataset=SOME/ID-v0"
+                )
+            file.visititems(lambda name, entry: None if name.startswith("metadata") else keep(name, entry))
+            _compare_steps(path, dict(file.attrs), columns)
+    except OSError as error:
+        raise _damaged(path, error) from error
+    return columns
+
+
+def _compare_steps(path: Path, attributes: dict[str, Any], columns: dict[str, NDArray[Any]]) -> None:
+    claimed = attributes.get("total_steps")
+    found = next((len(columns[name]) for name in ("rewards", "reward", "actions") if name in columns), None)
+    if claimed is not None and found is not None and int(claimed) != found:
+        raise UserError(
+            f"dataset.path={path} says total_steps={int(claimed):,} but has {found:,} rewards: not all of it is here"
+        )
