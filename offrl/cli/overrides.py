@@ -39,22 +39,24 @@ def values(words: Sequence[str]) -> dict[str, str]:
 
 def positional(job: str, words: Sequence[str]) -> list[str]:
     """`dataset check X` is `dataset action=check dataset=X`."""
-    keys = ["action", "dataset"] if job == "dataset" else []
-    out: list[str] = []
-    for word in words:
-        plain = keys and "=" not in word and not word.startswith("-")
-        out.append(f"{keys.pop(0)}={word}" if plain else word)
-    return out
+    names = ["action", "dataset"] if job == "dataset" else []
+    count = next((i for i, word in enumerate(words) if is_override(word) or word.startswith("-")), len(words))
+    named = [f"{name}={word}" for name, word in zip(names, words[:count], strict=False)]
+    return [*named, *words[len(named) :]]
 
 
 def expand(words: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """Let `env=` take any environment id and `dataset=` any Minari id or file, also in the lists of a sweep.
 
     A value that is no config in `folders` becomes one, in memory: `env=Pendulum-v1` is `env=gym env.id=Pendulum-v1`.
+    Any group may be null.
     """
     out: list[str] = []
     for word in words:
         group, _, value = word.partition("=")
+        if value == "null" and any((folder / group).is_dir() for folder in folders):
+            out.append(f"~{group}")  # Hydra's way of choosing no option of a group
+            continue
         if group not in ("env", "dataset") or not value or re.search(r"[\[\](){}'\"]", value):
             out.append(word)
             continue

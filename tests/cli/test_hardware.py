@@ -1,0 +1,74 @@
+"""Every knob of the hardware group reaches the process, and the seed every generator."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from offrl.build import build
+from offrl.cli.hardware import Hardware, seed_everything
+from offrl.errors import UserError
+from tests.conftest import Compose
+
+PROBE = """
+import json, os, sys
+from offrl.build import build
+node = json.loads(sys.argv[1])
+device = build(node, "hardware").apply()
+import torch
+print(json.dumps({
+    "device": device,
+    "threads": torch.get_num_threads(),
+    "precision": torch.get_float32_matmul_precision(),
+    "deterministic": torch.are_deterministic_algorithms_enabled(),
+    "detect_anomaly": torch.is_anomaly_enabled(),
+    "flush_denormals": (torch.tensor(1e-30) * 1e-10).item() == 0.0,
+    "spin": os.environ.get("GOMP_SPINCOUNT"),
+}))
+"""
+
+
+def probe(node: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROBE, json.dumps(node)], capture_output=True, text=True, check=True, timeout=120
+    )
+    return json.loads(done.stdout)
+
+
+def test_every_knob_is_live(compose: Compose) -> None:
+    node = compose()["hardware"]
+    seen = probe(node)
+    assert {name: node[name] for name in seen if name != "spin"} | {"spin": None} == seen
+    changed = {"threads": 2, "precision": "high", "deterministic": True, "detect_anomaly": True, "flush_denormals": False}
+    assert probe(node | changed) == {"device": "cpu", "spin": "0"} | changed
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
+def test_no_gpu_is_said(compose: Compose) -> None:
+    with pytest.raises(UserError, match=r"hardware.device=cuda, but .*: use hardware=cpu"):
+        build(compose("hardware=gpu")["hardware"]).apply()
+
+
+@pytest.mark.parametrize("name", ["threads", "updates_per_call"])
+def test_counts_are_positive(compose: Compose, name: str) -> None:
+    hardware: Hardware = build(compose()["hardware"] | {name: 0})
+    with pytest.raises(UserError, match=f"hardware.{name}=0"):
+        hardware.apply()
+
+
+def test_one_seed_governs_all() -> None:
+    def draw() -> tuple[float, float, float]:
+        seed_everything(3)
+        return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
+
+    assert draw() == draw()
+    for wrong in (-1, 2**32, True, "1", None):
+        with pytest.raises(UserError, match="seed="):
+            seed_everything(wrong)

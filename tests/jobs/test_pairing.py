@@ -1,0 +1,51 @@
+"""Impossible pairings are refused in one sentence with a remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from offrl.build import locate
+from offrl.errors import UserError
+from offrl.jobs.pairing import check_actions, check_experience
+from offrl.jobs.shorten import shorten
+from offrl.types import ActionSpec, ObsSpec, Spec
+from tests.conftest import Compose
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "no algo is chosen: offrl train algo=ppo env=cartpole"),
+        ("algo=iql ~trainer", "no trainer is chosen"),
+        ("algo=iql env=cartpole", "Offline needs a dataset, and none is chosen: .* or learn online with trainer=replay"),
+        ("algo=bc env=cartpole", "needs a dataset.* with another algorithm, such as algo=sac"),
+        ("algo=sac trainer=rollout env=pendulum", "SAC cannot learn from rollout.*try trainer=offline, replay"),
+        ("algo=ppo trainer=offline_to_online env=pendulum", "PPO cannot learn from dataset or replay.*=rollout"),
+        ("algo=ppo", "OnRollouts acts in an environment, and none is chosen: give env=NAME"),
+    ],
+)
+def test_experience(compose: Compose, words: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_experience(compose(*words.split()))
+
+
+@pytest.mark.parametrize("words", ["algo=ppo env=cartpole", "algo=sac env=pendulum", "algo=td3 trainer=replay env=hopper"])
+def test_good_pairs(compose: Compose, words: str) -> None:
+    check_experience(compose(*words.split()))
+
+
+def test_actions(compose: Compose) -> None:
+    discrete = Spec(ObsSpec((4,)), ActionSpec("discrete", (), (2,)))
+    with pytest.raises(UserError, match=r"SAC needs continuous actions, but cartpole has discrete ones: try algo=dqn"):
+        check_actions(locate(compose("algo=sac")["algo"]), discrete, "cartpole")  # type: ignore[arg-type]
+    check_actions(locate(compose("algo=dqn")["algo"]), discrete, "cartpole")  # type: ignore[arg-type]
+
+
+def test_limit_cuts_totals_and_warm_up_once(compose: Compose) -> None:
+    config = compose("algo=sac", "limit=300")
+    shorten(config)
+    assert (config["trainer"]["steps"], config["trainer"]["warmup"], config["limit"]) == (300, 150, None)
+    config = compose("algo=iql")
+    before = dict(config["trainer"])
+    shorten(config)
+    assert config["trainer"] == before
