@@ -29,9 +29,10 @@ ABSENT = torch.empty(0)  # a column that nobody asked for: loud when used in ari
 class Batch(NamedTuple):
     """Transitions; no row crosses an episode boundary.
 
-    `action` is in [-1, 1] where continuous (float32 [B, A]), an index where discrete (int64 [B]) and indices where
-    multi-discrete (int64 [B, A]). `discount` is gamma^n, and 0 where the episode *terminated*, never where it was
-    merely truncated; `reward` is the n-step sum that belongs to it and `next_obs` the observation n steps on.
+    `action` is in [-1, 1] where continuous (float32 [B, A]), an index where discrete (int64 [B]) and indices
+    where multi-discrete (int64 [B, A]). `discount` is gamma^n, and 0 where the episode *terminated*, never
+    where it was merely truncated; `reward` is the n-step sum that belongs to it and `next_obs` the
+    observation n steps on.
     """
 
     obs: Tensor  # [B, *obs.shape]
@@ -61,8 +62,8 @@ class Rollout(NamedTuple):
 
 @dataclass(frozen=True)
 class ObsSpec:
-    """One observation as the networks see it: a flat float32 vector, a uint8 image [channels, height, width], or,
-    with `history` > 0, a window [history, *rest] of either, oldest first."""
+    """One observation as the networks see it: a flat float32 vector, a uint8 image [channels, height, width],
+    or, with `history` > 0, a window [history, *rest] of either, oldest first."""
 
     shape: tuple[int, ...]
     dtype: Literal["float32", "uint8"] = "float32"
@@ -76,11 +77,14 @@ class ObsSpec:
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """Actions. Algorithms see continuous actions in [-1, 1]; `low` and `high` are the environment's own bounds."""
+    """Actions. Algorithms see continuous actions in [-1, 1]; `low` and `high` are the environment's own
+    bounds."""
 
     kind: ActionKind
     shape: tuple[int, ...]  # (A,) continuous and multi-discrete, () discrete
-    choices: tuple[int, ...] = ()  # choices of each discrete action: (K,) discrete, (K_1 … K_A) multi-discrete
+    choices: tuple[
+        int, ...
+    ] = ()  # choices of each discrete action: (K,) discrete, (K_1 … K_A) multi-discrete
     low: tuple[float, ...] = ()  # [A] continuous only
     high: tuple[float, ...] = ()
 
@@ -102,8 +106,8 @@ class Spec:
 class Steps:
     """Whole episodes laid end to end: the one form in which logged or recorded data travels.
 
-    Arrays share their first axis (steps). An episode ends where `terminated | truncated`, and at the last row.
-    `action` is already in the algorithms' units (see `Batch`).
+    Arrays share their first axis (steps). An episode ends where `terminated | truncated`, and at the last
+    row. `action` is already in the algorithms' units (see `Batch`).
     """
 
     obs: NDArray[np.float32] | NDArray[np.uint8]
@@ -112,7 +116,8 @@ class Steps:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     next_obs: NDArray[np.float32] | NDArray[np.uint8]
-    extra: dict[str, NDArray[np.generic]] = field(default_factory=dict)  # e.g. log_prob [steps], success [steps]
+    # Further columns of one number a step, for example log_prob, success.
+    extra: dict[str, NDArray[Any]] = field(default_factory=lambda: {})
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -145,8 +150,11 @@ class Policy(Protocol):
         ...
 
     def explore(self, obs: Tensor, step: int) -> Tensor:
-        """[N, *obs.shape] -> the action to learn by; `step` counts environment steps so far (for schedules)."""
+        """[N, *obs.shape] -> the action to learn by; `step` counts environment steps so far (for
+        schedules)."""
         ...
 
 
-State = Mapping[str, object]  # tensors, numbers, strings, lists and dicts of them: loads with `weights_only=True`
+State = Mapping[
+    str, object
+]  # tensors, numbers, strings, lists and dicts of them: loads with `weights_only=True`

@@ -95,10 +95,12 @@ class OnPolicy(Discounted):
 
     @abstractmethod
     def prepare(self, rollout: Rollout) -> Batch:
-        """Turn a rollout into T·N rows with the columns that `update` reads (advantages, old log-probabilities …).
+        """Turn a rollout into T·N rows with the columns that `update` reads (advantages, old
+        log-probabilities …).
 
         Called once a rollout, before any update on it.
         """
 
     def anneal(self, progress: float) -> None:
-        """Set schedules for the fraction `progress` in [0, 1] of training that is done; called before each rollout."""
+        """Set schedules for the fraction `progress` in [0, 1] of training that is done; called before each
+        rollout."""

@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:
-    """|τ − 1(error < 0)| error² for error = target − prediction (Newey & Powell 1987; Kostrikov et al. 2021, eq. 3).
+    """|τ − 1(error < 0)| error² for error = target − prediction (Newey & Powell 1987; Kostrikov et al. 2021,
+    eq. 3).
 
     `expectile` τ in (0, 1): 0.5 is half the squared error, nearer to 1 follows the targets' upper end.
     """
@@ -16,7 +17,8 @@ def expectile_loss(error: Tensor, expectile: float) -> Tensor:
 
 
 def huber_loss(error: Tensor, threshold: float) -> Tensor:
-    """Half the squared error within `threshold`, linear beyond (Huber 1964); infinite: half the squared error."""
+    """Half the squared error within `threshold`, linear beyond (Huber 1964); infinite: half the squared
+    error."""
     size = error.abs()
     inside = size.clamp(max=threshold)
     return inside * (size - 0.5 * inside)

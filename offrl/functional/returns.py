@@ -12,6 +12,7 @@ def generalized_advantage(
     next_value: Tensor,
     terminated: Tensor,
     truncated: Tensor,
+    *,
     discount: float,
     trace: float,
 ) -> Tensor:
@@ -19,9 +20,9 @@ def generalized_advantage(
 
     A_t = δ_t + γλ A_{t+1},  δ_t = r_t + γ V(s_{t+1}) − V(s_t)
 
-    V(s_{t+1}) counts as 0 where the episode terminated; where it was truncated it is the value of the true last
-    observation, and the sum stops there all the same, since the next row belongs to another episode. `trace` is λ:
-    0 gives the one-step error, 1 the Monte Carlo return less the value.
+    V(s_{t+1}) counts as 0 where the episode terminated; where it was truncated it is the value of the true
+    last observation, and the sum stops there all the same, since the next row belongs to another episode.
+    `trace` is λ: 0 gives the one-step error, 1 the Monte Carlo return less the value.
     """
     delta = reward + discount * next_value * ~terminated - value
     carry = discount * trace * (~(terminated | truncated)).to(delta.dtype)

@@ -1,0 +1,1 @@
+"""Networks, policy heads, and what moves them."""

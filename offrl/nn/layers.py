@@ -1,15 +1,17 @@
-"""Stacks of dense layers, single or as an ensemble whose members move through each layer as one batched product.
+"""Stacks of dense layers, single or as an ensemble whose members move through each layer as one batched
+product.
 
-A plain autograd graph over such a stack has some ten nodes a layer; here the whole stack is one node with its backward
-written by hand, which nearly halves the time of small networks on a CPU. While tracing (`torch.compile`) and under
-layer normalisation the ordinary operators run instead: the same numbers, and the compiler fuses better than we do.
+A plain autograd graph over such a stack has some ten nodes a layer; here the whole stack is one node with its
+backward written by hand, which nearly halves the time of small networks on a CPU. While tracing
+(`torch.compile`) and under layer normalisation the ordinary operators run instead: the same numbers, and the
+compiler fuses better than we do.
 """
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +23,12 @@ Initialisation = Literal["uniform", "orthogonal"]
 class Dense(nn.Module):
     """A stack of affine layers with an activation between them.
 
-    Maps [B, inputs] to [B, outputs], or with `members` = E to [E, B, outputs], where the input is shared by the
-    members or has an axis of its own for them, [E, B, inputs].
+    Maps [B, inputs] to [B, outputs], or with `members` = E to [E, B, outputs], where the input is shared by
+    the members or has an axis of its own for them, [E, B, inputs].
 
-    `initialisation`: "uniform" draws weights and biases from U(−1/√inputs, 1/√inputs), PyTorch's own default; "orthogonal"
-    draws orthogonal weights (gain √2, and `gain` for the last layer) and zero biases, as PPO implementations do.
+    `initialisation`: "uniform" draws weights and biases from U(−1/√inputs, 1/√inputs), PyTorch's own default;
+    "orthogonal" draws orthogonal weights (gain √2, and `gain` for the last layer) and zero biases, as PPO
+    implementations do.
     """
 
     def __init__(
@@ -41,7 +44,8 @@ class Dense(nn.Module):
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.members, self.activation, self.layer_norm = members, activation, layer_norm
+        self.activation: Activation = activation
+        self.members, self.layer_norm = members, layer_norm
         sizes = (inputs, *hidden, outputs)
         self.layers = len(sizes) - 1
         lead = () if members is None else (members,)
@@ -64,17 +68,17 @@ class Dense(nn.Module):
         return _Stack.apply(x, self.activation, *self._parameters.values())  # type: ignore[no-any-return]
 
     def _differentiated(self, x: Tensor) -> bool:
-        first = self._parameters["weight0"]
-        return torch.is_grad_enabled() and (x.requires_grad or (first is not None and first.requires_grad))
+        first = cast(Tensor, self._parameters["weight0"])
+        return torch.is_grad_enabled() and (x.requires_grad or first.requires_grad)
 
     def _operators(self, x: Tensor) -> Tensor:
-        parameters = self._parameters
+        parameters = cast("dict[str, Tensor]", self._parameters)
         for i in range(self.layers):
-            x = _affine(x, parameters[f"weight{i}"], parameters[f"bias{i}"])  # pyright: ignore[reportArgumentType]
+            x = _affine(x, parameters[f"weight{i}"], parameters[f"bias{i}"])
             if i < self.layers - 1:
                 if self.layer_norm:
                     x = nn.functional.layer_norm(x, x.shape[-1:])
-                    x = x * parameters[f"scale{i}"] + parameters[f"shift{i}"]  # pyright: ignore[reportOperatorIssue]
+                    x = x * parameters[f"scale{i}"] + parameters[f"shift{i}"]
                 x = _activate(x, self.activation)
         return x
 

@@ -1,30 +1,36 @@
 """What moves a network: gradients, Adam, lagged copies. Algorithms say which loss, never how.
 
-No parameter of the library requires a gradient. `descend` differentiates a loss with respect to one network alone, so
-every other network in that loss is a constant: there is nothing to detach, to freeze or to zero.
+No parameter of the library requires a gradient. `descend` differentiates a loss with respect to one network
+alone, so every other network in that loss is a constant: there is nothing to detach, to freeze or to zero.
 """
+
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+# Torch's multi-tensor operators have private names and no public equal.
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value  # pyright: ignore[reportPrivateImportUsage]
+from torch.func import functional_call, grad_and_value
 from torch.optim.adam import adam
 
 from offrl.types import Loss, Metrics
 
+M = TypeVar("M", bound=nn.Module)
 
-class Learner(nn.Module):
-    """A network and the Adam moments that move it (Kingma & Ba 2015, arXiv:1412.6980); `state_dict()` holds both."""
+
+class Learner(nn.Module, Generic[M]):
+    """A network and the Adam moments that move it (Kingma & Ba 2015, arXiv:1412.6980); `state_dict()` holds
+    both."""
 
     lr: Tensor
 
     def __init__(
-        self, network: nn.Module, lr: float, *, eps: float = 1e-8, max_grad_norm: float | None = None
+        self, network: M, lr: float, *, eps: float = 1e-8, max_grad_norm: float | None = None
     ) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
@@ -69,9 +75,12 @@ class Learner(nn.Module):
         """The same through functional gradients, which `torch.compile` puts into one graph."""
 
         def objective(candidate: dict[str, Tensor]) -> Loss:
-            return loss(lambda *inputs: functional_call(self.network, candidate, inputs), *args)
+            def network(*inputs: Tensor) -> Any:
+                return functional_call(self.network, candidate, inputs)
 
-        parameters = dict(self.network.named_parameters())
+            return loss(network, *args)
+
+        parameters: dict[str, Tensor] = dict(self.network.named_parameters())
         gradients, (_, metrics) = grad_and_value(objective, has_aux=True)(parameters)
         return list(gradients.values()), metrics
 
@@ -98,25 +107,27 @@ class Learner(nn.Module):
         )
 
     def _list_state(self) -> None:
-        """Lists for the fused step, made once: walking the module tree at each update would cost more than Adam."""
+        """Lists for the fused step, made once: walking the module tree at each update would cost more than
+        Adam."""
         self._parameters_list: list[Tensor] = list(self.network.parameters())
         count = range(len(self._parameters_list))
         self._first, self._second, self._steps = (
-            [self._buffers[f"{name}{i}"] for i in count] for name in ("first", "second", "step")
+            [self.get_buffer(f"{name}{i}") for i in count] for name in ("first", "second", "step")
         )
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Learner:
-        super()._apply(fn, recurse)
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Learner[M]:
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
         self._list_state()
         return self
 
 
 class Target(nn.Module):
-    """A lagged copy of a learner's network: after every `period` updates it moves a step `rate` towards it."""
+    """A lagged copy of a learner's network: after every `period` updates it moves a step `rate` towards
+    it."""
 
     count: Tensor
 
-    def __init__(self, learner: Learner, rate: float, period: int = 1) -> None:
+    def __init__(self, learner: Learner[Any], rate: float, period: int = 1) -> None:
         super().__init__()
         self.network = copy.deepcopy(learner.network).requires_grad_(False)
         self.rate, self.period = rate, period
@@ -128,24 +139,29 @@ class Target(nn.Module):
         return self.network(*inputs)
 
     @torch.no_grad()
-    def track(self, learner: Learner) -> None:
+    def track(self, learner: Learner[Any]) -> None:
         """target ← target + rate (network − target), or nothing between the periods."""
         rate: float | Tensor = self.rate
         if self.period > 1:  # as a tensor, so that a captured graph needs no branch
             self.count += 1
             rate = self.rate * (self.count % self.period == 0)
-        torch._foreach_lerp_(self._parameters_list, learner._parameters_list, rate)
+        torch._foreach_lerp_(  # pyright: ignore[reportCallIssue]
+            self._parameters_list,
+            learner._parameters_list,
+            rate,  # pyright: ignore[reportArgumentType]
+        )
 
     def _list_state(self) -> None:
         self._parameters_list: list[Tensor] = list(self.network.parameters())
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Target:
-        super()._apply(fn, recurse)
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Target:
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
         self._list_state()
         return self
 
 
 def clip_(gradients: list[Tensor], max_norm: float) -> None:
-    """Scale gradients in place so that their joint Euclidean norm is at most `max_norm` (Pascanu et al. 2013)."""
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    """Scale gradients in place so that their joint Euclidean norm is at most `max_norm` (Pascanu et al.
+    2013)."""
+    norm = torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt()
     torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))

@@ -17,7 +17,8 @@ from offrl.types import ActionSpec, ObsSpec, Spec
 
 
 class Normalize(nn.Module):
-    """(obs − mean) / std with statistics that are saved with the network; the identity until `set` is called."""
+    """(obs − mean) / std with statistics that are saved with the network; the identity until `set` is
+    called."""
 
     mean: Tensor
     std: Tensor
@@ -51,7 +52,8 @@ class VectorEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """uint8 [B, channels, height, width] -> [B, features] by convolutions; a history window becomes channels."""
+    """uint8 [B, channels, height, width] -> [B, features] by convolutions; a history window becomes
+    channels."""
 
     def __init__(self, obs: ObsSpec, recipe: CNN) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class ImageEncoder(nn.Module):
             if min(size) < 1:
                 raise UserError(
                     f"network.kernels={recipe.kernels} with strides={recipe.strides} shrink an image of "
-                    f"{obs.shape[-2]}×{obs.shape[-1]} to nothing: use network=cnn_small"
+                    f"{obs.shape[-2]}x{obs.shape[-1]} to nothing: use network=cnn_small"
                 )
             layers += [nn.Conv2d(channels, filters, kernel, stride), nn.ReLU()]
             channels = filters
@@ -76,9 +78,11 @@ class ImageEncoder(nn.Module):
 
 
 class RecurrentEncoder(nn.Module):
-    """[B, H, obs] -> [B, features]: a GRU reads the history window, oldest first; its last state is the feature.
+    """[B, H, obs] -> [B, features]: a GRU reads the history window, oldest first; its last state is the
+    feature.
 
-    The state is recomputed from the window, never carried between steps, so replay and logged data need nothing special.
+    The state is recomputed from the window, never carried between steps, so replay and logged data need
+    nothing special.
     """
 
     def __init__(self, obs: ObsSpec, recipe: Recurrent) -> None:
@@ -134,7 +138,8 @@ class MLP:
     def build(
         self, obs: ObsSpec, outputs: int, *, extra: int = 0, members: int | None = None, gain: float = 1.0
     ) -> Network:
-        """A network with `outputs` numbers a row, `extra` inputs beside the observation, as an ensemble if `members`."""
+        """A network with `outputs` numbers a row, `extra` inputs beside the observation, as an ensemble if
+        `members`."""
         encoder = self.encoder(obs)
         body = Dense(
             encoder.features + extra,
@@ -151,7 +156,8 @@ class MLP:
 
 @dataclass(frozen=True, kw_only=True)
 class CNN(MLP):
-    """Recipe: convolutions over an image, then dense layers. Members of an ensemble share the convolutions."""
+    """Recipe: convolutions over an image, then dense layers. Members of an ensemble share the
+    convolutions."""
 
     channels: tuple[int, ...]
     kernels: tuple[int, ...]
@@ -183,8 +189,8 @@ class Recurrent(MLP):
 class Critics(nn.Module):
     """E action values side by side.
 
-    Continuous actions are inputs: (obs [B, …], action [B, A]) -> [E, B]. Discrete ones are outputs: (obs) -> [E, B, K], or
-    with the action indices [B] the values of those, [E, B].
+    Continuous actions are inputs: (obs [B, …], action [B, A]) -> [E, B]. Discrete ones are outputs: (obs) ->
+    [E, B, K], or with the action indices [B] the values of those, [E, B].
     """
 
     def __init__(self, spec: Spec, network: MLP, members: int) -> None:

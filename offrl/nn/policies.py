@@ -1,8 +1,9 @@
 """Policy heads: what a network's output means as a choice of action.
 
-A recipe (config group `policy`) builds a policy network; called on observations it returns a distribution, which offers
-`sample`, `mode` and a per-sample `imitation_loss`, and where it has a density also `log_prob` and `entropy`. Discrete and
-multi-discrete actions always take the categorical head: it can express every distribution over them.
+A recipe (config group `policy`) builds a policy network; called on observations it returns a distribution,
+which offers `sample`, `mode` and a per-sample `imitation_loss`, and where it has a density also `log_prob`
+and `entropy`. Discrete and multi-discrete actions always take the categorical head: it can express every
+distribution over them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +105,8 @@ class SquashedNormal(Density):
         return self.normal.mean.tanh()
 
     def sample_and_log_prob(self, count: int | None = None) -> tuple[Tensor, Tensor]:
-        """([*count, B, A], [*count, B]), from the draw before squashing: no inverse tanh, no clipped density."""
+        """([*count, B, A], [*count, B]), from the draw before squashing: no inverse tanh, no clipped
+        density."""
         shape = self.normal.mean.shape if count is None else (count, *self.normal.mean.shape)
         noise = torch.randn(shape, dtype=self.normal.mean.dtype, device=self.normal.mean.device)
         raw = self.normal.mean + self.normal.log_std.exp() * noise
@@ -125,7 +128,8 @@ class Choices(Density):
 
     def __init__(self, logits: Tensor, choices: tuple[int, ...], single: bool) -> None:
         self.single = single
-        self.log_probs = [part.log_softmax(-1) for part in logits.split(choices, -1)]  # A of [B, K_a]
+        parts = cast("tuple[Tensor, ...]", logits.split(choices, -1))  # pyright: ignore[reportUnknownMemberType]
+        self.log_probs = [part.log_softmax(-1) for part in parts]  # A of [B, K_a]
 
     def _join(self, parts: list[Tensor]) -> Tensor:
         return parts[0] if self.single else torch.stack(parts, -1)
@@ -184,7 +188,8 @@ class Policy(ABC):
 
     @abstractmethod
     def head(self, actions: int) -> tuple[nn.Module, int]:
-        """(what turns outputs into a distribution, how many outputs it needs) for `actions` continuous dimensions."""
+        """(what turns outputs into a distribution, how many outputs it needs) for `actions` continuous
+        dimensions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +202,8 @@ class Deterministic(Policy):
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian(Policy):
-    """Recipe: a Gaussian, its mean bounded by tanh or not, its spread a function of the observation or not."""
+    """Recipe: a Gaussian, its mean bounded by tanh or not, its spread a function of the observation or
+    not."""
 
     tanh_mean: bool
     state_dependent_std: bool

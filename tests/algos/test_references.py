@@ -206,7 +206,7 @@ def sac_noise(count: int) -> maximum_entropy.Noise:
 @pytest.mark.parametrize("name", ["dqn", "discrete_cql"])
 def test_dqn(name: str, double: bool) -> None:
     changes = (
-        f"algo.double={double}",
+        f"algo.double_q={double}",
         "algo.max_grad_norm=0.5",
         "algo.target_rate=0.3",
         "algo.target_period=2",

@@ -19,7 +19,7 @@ RECIPES = {
     "policy",
 }  # knobs that are themselves configs: their own knobs are tested with the networks
 
-# Values at which a knob's working can be seen in a few updates, where halving it or adding one would not show.
+# Values at which a knob shows in a few updates, where halving it or adding one would not.
 TELLING: dict[str, object] = {
     "max_weight": 0.9,
     "decay_updates": 6,
@@ -35,9 +35,9 @@ TELLING: dict[str, object] = {
     "entropy_backup": 0.5,
 }
 
-# Other knobs under which it shows: ε must still be falling, and the moving and the lagged network must disagree.
+# Other knobs under which it shows: a falling ε, and a moving network that disagrees with the lagged one.
 FALLING: dict[str, object] = {"epsilon_start": 1.0, "epsilon_end": 0.0, "epsilon_steps": 100}
-AROUND = {"epsilon_start": FALLING, "epsilon_end": FALLING, "epsilon_steps": FALLING, "double": {"lr": 0.3}}
+AROUND = dict.fromkeys(("epsilon_start", "epsilon_end", "epsilon_steps"), FALLING) | {"double_q": {"lr": 0.3}}
 
 
 @pytest.mark.parametrize(("name", "kind"), PAIRS)

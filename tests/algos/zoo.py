@@ -1,4 +1,5 @@
-"""The whole zoo as tests see it: every YAML in `configs/algo`, composed and built small, and one way to work with each."""
+"""The whole zoo as tests see it: every YAML in `configs/algo`, composed and built small, and one way to work
+with each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The hand-written backward against autograd, the ensemble against its members, the learner against torch.optim."""
+"""The hand-written backward against autograd, the ensemble against its members, the learner against
+torch.optim."""
 
 from __future__ import annotations
 
@@ -111,7 +112,7 @@ def test_target_moves_by_its_rate_and_period() -> None:
     target = Target(learner, rate=0.25, period=3)
     start = [p.clone() for p in target.network.parameters()]
     for parameter in learner.network.parameters():
-        parameter += 4.0
+        parameter.add_(4.0)
     moved = []
     for _ in range(6):
         target.track(learner)

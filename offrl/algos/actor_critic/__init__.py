@@ -1,0 +1,1 @@
+"""A policy that climbs a learned critic, from replayed experience."""

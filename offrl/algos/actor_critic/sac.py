@@ -1,8 +1,9 @@
 """Soft actor-critic: maximise return and entropy, off-policy, with a learned temperature.
 
-T. Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018, arXiv:1812.05905. Numbers in brackets are that
-paper's equations. Differs from it: the temperature's loss uses log alpha for alpha, as the authors' code and its followers
-do, and the critics, the policy and the temperature move in this order on one batch.
+T. Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018, arXiv:1812.05905. Numbers in
+brackets are that paper's equations. Differs from it: the temperature's loss uses log alpha for alpha, as the
+authors' code and its followers do, and the critics, the policy and the temperature move in this order on one
+batch.
 """
 
 from __future__ import annotations

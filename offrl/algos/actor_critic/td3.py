@@ -1,8 +1,9 @@
 """TD3: deterministic policy gradients with twin critics, smoothed targets and a delayed policy.
 
-S. Fujimoto, H. van Hoof and D. Meger, "Addressing Function Approximation Error in Actor-Critic Methods", ICML 2018,
-arXiv:1802.09477, algorithm 1. As in the authors' code the lagged networks move only when the policy does. Differs from it:
-actions are scaled to [-1, 1]. With one critic, no target noise and no delay it is DDPG (Lillicrap et al. 2016).
+S. Fujimoto, H. van Hoof and D. Meger, "Addressing Function Approximation Error in Actor-Critic Methods", ICML
+2018, arXiv:1802.09477, algorithm 1. As in the authors' code the lagged networks move only when the policy
+does. Differs from it: actions are scaled to [-1, 1]. With one critic, no target noise and no delay it is DDPG
+(Lillicrap et al. 2016).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Value learning that distrusts what the data does not show."""

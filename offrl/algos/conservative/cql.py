@@ -1,9 +1,11 @@
-"""Conservative Q-learning for continuous actions: SAC whose critics are pressed down wherever the data is silent.
+"""Conservative Q-learning for continuous actions: SAC whose critics are pressed down wherever the data is
+silent.
 
-A. Kumar, A. Zhou, G. Tucker and S. Levine, "Conservative Q-Learning for Offline Reinforcement Learning", NeurIPS 2020,
-arXiv:2006.04779. This is CQL(H), equation 4, its integral estimated by importance sampling as in appendix F: actions drawn
-uniformly, from the policy at s and from the policy at s'. Differs from the authors' code: the weight alpha is fixed
-(their Lagrange form is off for locomotion), and the policy is not first cloned.
+A. Kumar, A. Zhou, G. Tucker and S. Levine, "Conservative Q-Learning for Offline Reinforcement Learning",
+NeurIPS 2020, arXiv:2006.04779. This is CQL(H), equation 4, its integral estimated by importance sampling as
+in appendix F: actions drawn uniformly, from the policy at s and from the policy at s'. Differs from the
+authors' code: the weight alpha is fixed (their Lagrange form is off for locomotion), and the policy is not
+first cloned.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Conservative Q-learning for discrete actions: deep Q-learning whose values are pressed down wherever the data is silent.
+"""Conservative Q-learning for discrete actions: deep Q-learning whose values are pressed down wherever the
+data is silent.
 
-A. Kumar, A. Zhou, G. Tucker and S. Levine, "Conservative Q-Learning for Offline Reinforcement Learning", NeurIPS 2020,
-arXiv:2006.04779, equation 4, where the sum over actions is exact. Differs from the authors' code: it stands on double
-deep Q-learning, not on a quantile network.
+A. Kumar, A. Zhou, G. Tucker and S. Levine, "Conservative Q-Learning for Offline Reinforcement Learning",
+NeurIPS 2020, arXiv:2006.04779, equation 4, where the sum over actions is exact. Differs from the authors'
+code: it stands on double deep Q-learning, not on a quantile network.
 """
 
 from __future__ import annotations

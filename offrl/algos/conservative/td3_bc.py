@@ -1,7 +1,8 @@
 """TD3+BC: TD3 on logged data, with the policy held to the logged action.
 
-S. Fujimoto and S. S. Gu, "A Minimalist Approach to Offline Reinforcement Learning", NeurIPS 2021, arXiv:2106.06860.
-Observations are normalised as the paper does (`network=mlp_normalized`). Differs from the authors' code: in nothing else.
+S. Fujimoto and S. S. Gu, "A Minimalist Approach to Offline Reinforcement Learning", NeurIPS 2021,
+arXiv:2106.06860. Observations are normalised as the paper does (`network=mlp_normalized`). Differs from the
+authors' code: in nothing else.
 """
 
 from __future__ import annotations

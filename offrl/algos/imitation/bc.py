@@ -1,7 +1,8 @@
 """Behaviour cloning: supervised learning of the logged action, with any policy head.
 
-D. A. Pomerleau, "ALVINN: An Autonomous Land Vehicle in a Neural Network", NeurIPS 1988. The head decides the loss: squared
-error for a deterministic policy, −log p(action | obs) for one with a density. Differs from the paper: networks and data.
+D. A. Pomerleau, "ALVINN: An Autonomous Land Vehicle in a Neural Network", NeurIPS 1988. The head decides the
+loss: squared error for a deterministic policy, −log p(action | obs) for one with a density. Differs from the
+paper: networks and data.
 """
 
 from __future__ import annotations

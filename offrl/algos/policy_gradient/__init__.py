@@ -1,0 +1,1 @@
+"""Ascending the return itself, from fresh rollouts."""

@@ -1,9 +1,10 @@
 """Proximal policy optimisation, clipped form.
 
-J. Schulman et al., "Proximal Policy Optimization Algorithms", 2017, arXiv:1707.06347. Numbers in brackets are the paper's
-equations. As is the custom since the authors' second code: advantages are normalised in each minibatch, weights start
-orthogonal, Adam's epsilon is 1e-5, and the joint gradient of policy and value is clipped. Differs from that code: the value
-is not clipped, and V(s') after a time limit is the value of the true last observation.
+J. Schulman et al., "Proximal Policy Optimization Algorithms", 2017, arXiv:1707.06347. Numbers in brackets are
+the paper's equations. As is the custom since the authors' second code: advantages are normalised in each
+minibatch, weights start orthogonal, Adam's epsilon is 1e-5, and the joint gradient of policy and value is
+clipped. Differs from that code: the value is not clipped, and V(s') after a time limit is the value of the
+true last observation.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class PPO(OnPolicy):
             next_value.view(shape),
             rollout.terminated,
             rollout.truncated,
-            self.discount,
-            self.trace,
+            discount=self.discount,
+            trace=self.trace,
         ).flatten()
         return Batch(
             rows.obs,

@@ -1,0 +1,1 @@
+"""Acting by the values of discrete actions."""

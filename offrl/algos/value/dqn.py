@@ -1,9 +1,9 @@
 """Deep Q-learning, plain or double, with ε-greedy exploration.
 
-V. Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015, algorithm 1; H. van Hasselt,
-A. Guez and D. Silver, "Deep Reinforcement Learning with Double Q-learning", AAAI 2016, arXiv:1509.06461, eq. 4. The loss is
-Huber's, which is the error clipping of the first paper. Differs from it: Adam for RMSProp; the target network moves softly,
-in jumps, or both (`target_rate`, `target_period`).
+V. Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015, algorithm 1; H.
+van Hasselt, A. Guez and D. Silver, "Deep Reinforcement Learning with Double Q-learning", AAAI 2016,
+arXiv:1509.06461, eq. 4. The loss is Huber's, which is the error clipping of the first paper. Differs from it:
+Adam for RMSProp; the target network moves softly, in jumps, or both (`target_rate`, `target_period`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DQN(Discounted):
     action_kinds: ClassVar[frozenset[ActionKind]] = frozenset({"discrete"})
 
     lr: float
-    double: bool  # the moving network chooses the next action, the lagged one values it
+    double_q: bool  # the moving network chooses the next action, the lagged one values it
     huber_threshold: float  # error beyond which the loss is linear
     max_grad_norm: float
     target_rate: float  # step of the lagged network towards the moving one
@@ -62,7 +62,7 @@ class DQN(Discounted):
     def target(self, batch: Batch) -> Tensor:
         """y = r + gamma Q̄(s', argmax_a Q(s', a)) if double, else r + gamma max_a Q̄(s', a), [B]."""
         lagged = self.target_critic(batch.next_obs)  # [B, K]
-        choice = (self.critic(batch.next_obs) if self.double else lagged).argmax(1, keepdim=True)
+        choice = (self.critic(batch.next_obs) if self.double_q else lagged).argmax(1, keepdim=True)
         return batch.reward + batch.discount * lagged.gather(1, choice).squeeze(1)
 
     def critic_loss(self, critic: Network, batch: Batch, target: Tensor) -> Loss:

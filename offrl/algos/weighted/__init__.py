@@ -1,0 +1,1 @@
+"""Cloning with a weight on each action."""

@@ -1,9 +1,10 @@
 """Implicit Q-learning: improve on the data's policy without ever asking for the value of an action it lacks.
 
 I. Kostrikov, A. Nair and S. Levine, "Offline Reinforcement Learning with Implicit Q-Learning", ICLR 2022,
-arXiv:2110.06169. Numbers in brackets are the paper's equations. As in the authors' code, V moves first, then the policy
-and Q with the new V. Differs from it: initial weights, and no cosine decay of the policy's learning rate unless
-`decay_updates` says so. With discrete actions Q has one output an action and the policy is categorical.
+arXiv:2110.06169. Numbers in brackets are the paper's equations. As in the authors' code, V moves first, then
+the policy and Q with the new V. Differs from it: initial weights, and no cosine decay of the policy's
+learning rate unless `decay_updates` says so. With discrete actions Q has one output an action and the policy
+is categorical.
 """
 
 from __future__ import annotations
