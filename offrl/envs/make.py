@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -40,7 +42,9 @@ class Env:
     name: str  # short, for data sets and groups of runs
     id: str  # Gymnasium's id; `module:Id-v0` imports `module` first
     kwargs: Mapping[str, Any]
-    obs_keys: tuple[str, ...] | None  # the parts of a Dict observation to see, in this order; null is all but `achieved_goal` and text
+    obs_keys: (
+        tuple[str, ...] | None
+    )  # the parts of a Dict observation to see, in this order; null is all but `achieved_goal` and text
     history: int
     wrappers: tuple[Mapping[str, Any], ...]
     max_episode_steps: int | None  # null keeps the limit registered with the id
@@ -152,7 +156,8 @@ def _import_package(id: str) -> None:
     for package, extra, prefixes in PACKAGES:
         if package == module or (not module and name.startswith(prefixes)):
             try:
-                importlib.import_module(package)
+                with contextlib.redirect_stderr(io.StringIO()):  # a notice about environments that nobody asked for
+                    importlib.import_module(package)
             except ModuleNotFoundError as error:
                 raise UserError(
                     f"env.id={id} needs {package}, which is not installed: pip install 'offrl[{extra}]'"

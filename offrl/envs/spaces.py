@@ -36,7 +36,9 @@ def obs_codec(space: spaces.Space[Any], keys: Sequence[str] | None) -> ObsCodec:
     chosen = tuple(keys or default_keys(space))
     spec = obs_spec(space, chosen)
     if isinstance(space, spaces.Dict):
-        return ObsCodec(spec, lambda obs: flatten_obs(space, chosen, {key: np.asarray(obs[key])[None] for key in chosen})[0])
+        return ObsCodec(
+            spec, lambda obs: flatten_obs(space, chosen, {key: np.asarray(obs[key])[None] for key in chosen})[0]
+        )
     if isinstance(space, spaces.Box) and space.shape == spec.shape:
         return ObsCodec(spec, _as_is)  # nothing but the type changes, which writing into the array does
     return ObsCodec(spec, lambda obs: flatten_obs(space, (), np.asarray(obs)[None])[0])

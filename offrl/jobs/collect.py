@@ -21,6 +21,7 @@ from offrl.envs.collect import Actor, Agent, Noisy, Scripted, Uniform, rollout_s
 from offrl.envs.controllers import load_controller
 from offrl.envs.make import Env
 from offrl.errors import UserError
+from offrl.jobs.fitting import check_fits
 from offrl.train import checkpoint
 from offrl.train.rundir import read_config, surroundings
 from offrl.types import Steps
@@ -91,8 +92,7 @@ def _actor(who: str, config: Mapping[str, Any]) -> tuple[Env, Actor, str]:
 def _agent(run: Path, config: Mapping[str, Any]) -> tuple[Env, Actor, str]:
     algo, spec, trained = checkpoint.load_policy(run, str(config["checkpoint"]))
     env = cast(Env, build(config["env"] or trained["env"], "env"))
-    if env.spec() != spec:
-        raise UserError(f"actor={run}: its policy sees and does {spec}, but {env.name} has {env.spec()}: give another env")
+    check_fits(run, spec, env)
     return env, Agent(algo.eval(), config["stochastic"]), f"{type(algo).__name__} ({config['checkpoint']})"
 
 
@@ -103,11 +103,10 @@ def _replay(run: Path, which: str) -> Record:
     saved = state["trainer"].get("replay")
     if saved is None:
         raise UserError(f"actor={REPLAY}{run}: this run has no replay buffer; record its policy with actor={run}")
-    n_step, num_envs, _ = saved["recent"].shape
+    slots, num_envs, _, n_step = saved["shape"]
     algo = cast(Any, locate(config["algo"], "algo"))
-    replay = Replay(
-        checkpoint.spec_from(state["spec"]), saved["slots"] * num_envs, num_envs, n_step=n_step, needs=algo.needs
-    )
+    spec = checkpoint.spec_from(state["spec"])
+    replay = Replay(spec, slots * num_envs, num_envs, n_step=n_step, needs=algo.needs)
     replay.load(saved)
     return Record(replay.steps(), cast(Env, build(config["env"], "env")), f"{algo.__name__}, replay buffer")
 
@@ -148,7 +147,9 @@ def _mix(config: Mapping[str, Any]) -> tuple[Path, Steps]:
     first = parts[0]
     for name, part in zip(config["mix"], parts, strict=True):
         if (part.spec, part.obs_keys) != (first.spec, first.obs_keys):
-            raise UserError(f"mix: {name} and {config['mix'][0]} are of different environments: {part.spec}, {first.spec}")
+            raise UserError(
+                f"mix: {name} and {config['mix'][0]} are of different environments: {part.spec}, {first.spec}"
+            )
     about = first.metadata
     steps = recorded.concatenate([part.steps for part in parts])
     scores = (about["ref_min_score"], about["ref_max_score"]) if "ref_max_score" in about else None

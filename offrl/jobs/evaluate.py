@@ -15,6 +15,7 @@ from offrl.build import build
 from offrl.envs.make import Env
 from offrl.errors import UserError
 from offrl.functional.intervals import bootstrap_mean
+from offrl.jobs.fitting import check_fits
 from offrl.log.files import write_json
 from offrl.train.checkpoint import load_policy
 from offrl.train.evaluator import Result, evaluate
@@ -47,8 +48,7 @@ def run(config: dict[str, Any], folder: Path) -> float:
     home, device = Path(config["run"]), torch.device(config["hardware"]["device"])
     algo, spec, trained = load_policy(home, str(config["checkpoint"]), device)
     env = cast(Env, build(_env(config, trained), "env"))
-    if env.spec() != spec:
-        raise UserError(f"run={home}: its policy sees and does {spec}, but env={env.name} has {env.spec()}")
+    check_fits(home, spec, env)
     algo.eval()
     policy = Exploring(algo) if config["stochastic"] else algo
     result = _measure(policy, env, config["episodes"], config["num_envs"], config["first_states"], device)
@@ -71,9 +71,7 @@ def _env(config: Mapping[str, Any], trained: Mapping[str, Any]) -> Mapping[str, 
     return node
 
 
-def _measure(
-    policy: Policy, env: Env, episodes: int, num_envs: int, seed: int, device: torch.device
-) -> Result:
+def _measure(policy: Policy, env: Env, episodes: int, num_envs: int, seed: int, device: torch.device) -> Result:
     vector = env.make(min(num_envs, episodes), seed)
     try:
         return evaluate(policy, vector, episodes, seed, device)
@@ -107,4 +105,6 @@ def _filmed(env: Env, folder: Path, episodes: int) -> Env:
         "name": env.name.replace("/", "_"),
         "episodes": episodes,
     }
-    return replace(env, kwargs={**env.kwargs, "render_mode": "rgb_array"}, wrappers=(*env.wrappers, camera), mode="sync")
+    return replace(
+        env, kwargs={**env.kwargs, "render_mode": "rgb_array"}, wrappers=(*env.wrappers, camera), mode="sync"
+    )
