@@ -86,8 +86,8 @@ def _scaling(space: spaces.Box) -> Callable[[NDArray[np.float32]], NDArray[Any]]
     low, high = space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32)
     bounded = np.isfinite(low) & np.isfinite(high)
     limit = np.where(bounded, np.float32(1.0), np.float32(np.inf))
-    center = np.where(bounded, (low + high) / 2, np.float32(0.0))
-    half = np.where(bounded, (high - low) / 2, np.float32(1.0))
+    bottom, top = np.where(bounded, low, np.float32(-1.0)), np.where(bounded, high, np.float32(1.0))
+    center, half = (bottom + top) / 2, (top - bottom) / 2
     scales = bool(np.any(center != 0.0) or np.any(half != 1.0))
     plain = len(space.shape) == 1 and space.dtype == np.float32
 
