@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, cast
 
+
 class Misfit(Exception):
     """A value that is not what its hint asks for; `inside` leads from the field to it, such as `[2]`."""
 

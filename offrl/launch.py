@@ -1,6 +1,6 @@
 """The command line: `offrl JOB [key=value ...]`.
 
-Turns its words into Hydra's, lets Hydra compose the config and run the job, and every failure into one readable message.
+Turns its words into Hydra's, lets Hydra compose the config and run the job, and turns every failure into one message.
 Nothing is imported before it is needed: `offrl --help` knows neither Hydra nor torch.
 """
 

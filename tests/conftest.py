@@ -27,7 +27,7 @@ def _own_datasets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def compose() -> Iterator[Compose]:
+def compose() -> Compose:
     """`compose("algo=iql", ...)` is the resolved config of `offrl train algo=iql ...`."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -47,4 +47,4 @@ def compose() -> Iterator[Compose]:
         plain = {key: config._get_node(key) for key in config if key != "hydra"}
         return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(plain), resolve=True))
 
-    yield composed
+    return composed

@@ -59,8 +59,12 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_help_is_light(tmp_path: Path) -> None:
-    code = "import sys; from offrl.launch import main; main(); assert not {'torch', 'numpy', 'hydra'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    code = (
+        "import sys; from offrl.launch import main; main(); assert not {'torch', 'numpy', 'hydra'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
     assert all(job in done.stdout for job in JOBS)
 
 
@@ -176,7 +180,9 @@ def test_wheel_carries_its_configs(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(root)], check=True, timeout=300)
     (wheel,) = tmp_path.glob("offrl-*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(tmp_path / "lib"), str(wheel)], check=True, timeout=300)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--target", str(tmp_path / "lib"), str(wheel)], check=True, timeout=300
+    )
     run = [sys.executable, "-m", "offrl", "train", "--info", "config"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "lib")}
     done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def test_composes_and_keys_are_fields(compose: Compose, group: str, option: str)
     config = compose(choice, *filter(None, [NEEDS.get(choice)]))
     for at, node in nodes(config):
         target = locate(node, at)
-        if dataclasses.is_dataclass(target):
+        if inspect.isclass(target) and dataclasses.is_dataclass(target):
             known = schema(target)[0]
             required = {name for name, parameter in known.items() if parameter.default is parameter.empty}
             assert required <= node.keys() - {TARGET} <= known.keys(), f"{at} of {choice}"

@@ -28,7 +28,7 @@ names.register()  # here, because configs are resolved in those processes as wel
 def task(config: DictConfig) -> float | None:
     """Set the machine and the seed, and run the job.
 
-    Raises, after a failure that it has told about, `SystemExit`, or in a sweep `Reported`, so that the others still run.
+    Raises `SystemExit` after a failure that it has told about; in a sweep `Reported`, so that the other runs go on.
     """
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)

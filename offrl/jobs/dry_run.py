@@ -28,7 +28,9 @@ def report(config: Mapping[str, Any], spec: Spec, algo: Algorithm, batch: Batch 
 
 def _batch(batch: Batch) -> list[str]:
     columns = {name: column for name, column in batch._asdict().items() if column.numel()}
-    return [f"{'batch.' + name:<22} {str(x.dtype).removeprefix('torch.')} {_shape(x.shape)}" for name, x in columns.items()]
+    return [
+        f"{'batch.' + name:<22} {str(x.dtype).removeprefix('torch.')} {_shape(x.shape)}" for name, x in columns.items()
+    ]
 
 
 def _parameters(algo: Algorithm) -> list[str]:

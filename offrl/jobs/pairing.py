@@ -31,19 +31,23 @@ def check_experience(config: Mapping[str, Any]) -> None:
     if missing:
         fitting = ", ".join(_TRAINERS[kind] for kind in sorted(algo.learns_from))
         raise UserError(
-            f"{algo.__name__} cannot learn from {_all(missing)}, which is what the trainer {trainer.__name__} gives it: "
-            f"try trainer={fitting}"
+            f"{algo.__name__} cannot learn from {_all(missing)}, which is what the trainer {trainer.__name__} "
+            f"gives it: try trainer={fitting}"
         )
     if "dataset" in trainer.experience and config["dataset"] is None:
         raise UserError(
             f"the trainer {trainer.__name__} needs a dataset, and none is chosen: give dataset=ID or dataset=FILE "
             "(offrl dataset list shows what is here), or learn online with "
-            + (f"trainer={_TRAINERS['replay']}" if "replay" in algo.learns_from else "another algorithm, such as algo=sac")
+            + (
+                f"trainer={_TRAINERS['replay']}"
+                if "replay" in algo.learns_from
+                else "another algorithm, such as algo=sac"
+            )
         )
     if trainer.experience & {"replay", "rollout"} and config["env"] is None and config["dataset"] is None:
         raise UserError(
-            f"the trainer {trainer.__name__} acts in an environment, and none is chosen: give env=NAME or any Gymnasium "
-            "id, such as env=cartpole or env=Pendulum-v1"
+            f"the trainer {trainer.__name__} acts in an environment, and none is chosen: give env=NAME or any "
+            "Gymnasium id, such as env=cartpole or env=Pendulum-v1"
         )
 
 

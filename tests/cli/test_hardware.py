@@ -37,7 +37,11 @@ print(json.dumps({
 
 def probe(node: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROBE, json.dumps(node)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-W", "error", "-c", PROBE, json.dumps(node)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     return json.loads(done.stdout)
 
@@ -46,7 +50,13 @@ def test_every_knob_is_live(compose: Compose) -> None:
     node = compose()["hardware"]
     seen = probe(node)
     assert {name: node[name] for name in seen if name != "spin"} | {"spin": None} == seen
-    changed = {"threads": 2, "precision": "high", "deterministic": True, "detect_anomaly": True, "flush_denormals": False}
+    changed = {
+        "threads": 2,
+        "precision": "high",
+        "deterministic": True,
+        "detect_anomaly": True,
+        "flush_denormals": False,
+    }
     assert probe(node | changed) == {"device": "cpu", "spin": "0"} | changed
 
 

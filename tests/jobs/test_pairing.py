@@ -17,7 +17,10 @@ from tests.conftest import Compose
     [
         ("", "no algo is chosen: offrl train algo=ppo env=cartpole"),
         ("algo=iql ~trainer", "no trainer is chosen"),
-        ("algo=iql env=cartpole", "Offline needs a dataset, and none is chosen: .* or learn online with trainer=replay"),
+        (
+            "algo=iql env=cartpole",
+            "Offline needs a dataset, and none is chosen: .* or learn online with trainer=replay",
+        ),
         ("algo=bc env=cartpole", "needs a dataset.* with another algorithm, such as algo=sac"),
         ("algo=sac trainer=rollout env=pendulum", "SAC cannot learn from rollout.*try trainer=offline, replay"),
         ("algo=ppo trainer=offline_to_online env=pendulum", "PPO cannot learn from dataset or replay.*=rollout"),
@@ -29,7 +32,9 @@ def test_experience(compose: Compose, words: str, message: str) -> None:
         check_experience(compose(*words.split()))
 
 
-@pytest.mark.parametrize("words", ["algo=ppo env=cartpole", "algo=sac env=pendulum", "algo=td3 trainer=replay env=hopper"])
+@pytest.mark.parametrize(
+    "words", ["algo=ppo env=cartpole", "algo=sac env=pendulum", "algo=td3 trainer=replay env=hopper"]
+)
 def test_good_pairs(compose: Compose, words: str) -> None:
     check_experience(compose(*words.split()))
 
