@@ -35,14 +35,10 @@ def check_experience(config: Mapping[str, Any]) -> None:
             f"gives it: try trainer={fitting}"
         )
     if "dataset" in trainer.experience and config["dataset"] is None:
+        online = "with trainer=replay" if "replay" in algo.learns_from else "with another algorithm, such as algo=sac"
         raise UserError(
             f"the trainer {trainer.__name__} needs a dataset, and none is chosen: give dataset=ID or dataset=FILE "
-            "(offrl dataset list shows what is here), or learn online with "
-            + (
-                f"trainer={_TRAINERS['replay']}"
-                if "replay" in algo.learns_from
-                else "another algorithm, such as algo=sac"
-            )
+            f"(offrl dataset list shows what is here), or learn online {online}"
         )
     if trainer.experience & {"replay", "rollout"} and config["env"] is None and config["dataset"] is None:
         raise UserError(
