@@ -139,6 +139,10 @@ class Source(Protocol):
         """Rows drawn uniformly with replacement, on the training device."""
         ...
 
+    def draw(self, batch_size: int) -> Batch:
+        """The same by tensor code alone, so that it can be part of a compiled graph."""
+        ...
+
     def __len__(self) -> int: ...
 
 

@@ -11,7 +11,8 @@ from offrl.types import Batch, Source
 
 
 class Mixture:
-    """Batches with a fixed share from each source; a source that is still empty leaves its share to the others.
+    """Batches with a fixed share from each source; a source that is still empty leaves its share to the
+    others.
 
     Args:
         sources: all on one device, with the same columns.
@@ -31,25 +32,32 @@ class Mixture:
 
     def sample(self, batch_size: int) -> Batch:
         """`batch_size` rows, those of one source together."""
-        parts = [
-            source.sample(count)
-            for source, count in zip(self.sources, self.shares(batch_size), strict=True)
-            if count
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        return Batch(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        shares = self.shares(batch_size)
+        return _joined([source.sample(count) for source, count in zip(self.sources, shares, strict=True) if count])
+
+    def draw(self, batch_size: int) -> Batch:
+        """`batch_size` rows by tensor code alone; every source with a share must hold rows by then."""
+        shares = _split(batch_size, self.ratios)
+        return _joined([source.draw(count) for source, count in zip(self.sources, shares, strict=True) if count])
 
     def shares(self, batch_size: int) -> list[int]:
         """Rows from each source; rounding goes to the sources that lost most by it."""
-        weights = [
-            ratio if len(source) else 0.0 for source, ratio in zip(self.sources, self.ratios, strict=True)
-        ]
+        weights = [ratio if len(source) else 0.0 for source, ratio in zip(self.sources, self.ratios, strict=True)]
         if sum(weights) == 0:
             raise UserError("nothing to sample from: every source with a share is empty")
-        exact = [batch_size * weight / sum(weights) for weight in weights]
-        counts = [int(share) for share in exact]
-        by_loss = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
-        for i in by_loss[: batch_size - sum(counts)]:
-            counts[i] += 1
-        return counts
+        return _split(batch_size, weights)
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    """Batches one after the other."""
+    return parts[0] if len(parts) == 1 else Batch(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _split(batch_size: int, weights: Sequence[float]) -> list[int]:
+    """Whole numbers that add up to `batch_size`, in proportion to `weights` as nearly as can be."""
+    exact = [batch_size * weight / sum(weights) for weight in weights]
+    counts = [int(share) for share in exact]
+    by_loss = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
+    for i in by_loss[: batch_size - sum(counts)]:
+        counts[i] += 1
+    return counts
