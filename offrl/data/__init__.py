@@ -1,0 +1,1 @@
+"""Logged and replayed experience: from files and environments to batches."""

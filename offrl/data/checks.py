@@ -35,9 +35,7 @@ def refuse_poison(recording: Recording, out_of_bounds: OutOfBounds) -> None:
     """Raise `UserError` for data that no algorithm can learn from; fast enough for every start of a training."""
     for finding in vital(recording, out_of_bounds):
         if finding.severity == "fail":
-            raise UserError(
-                f"these data would spoil training: {finding.message} (offrl dataset check tells more)"
-            )
+            raise UserError(f"these data would spoil training: {finding.message} (offrl dataset check tells more)")
 
 
 def check(recording: Recording, out_of_bounds: OutOfBounds) -> list[Finding]:
@@ -67,9 +65,7 @@ def vital(recording: Recording, out_of_bounds: OutOfBounds) -> Iterator[Finding]
         yield _actions(steps, spec.action, out_of_bounds)
 
 
-def check_matches(
-    data: Spec, env: Spec, data_name: str = "the dataset", env_name: str = "the environment"
-) -> None:
+def check_matches(data: Spec, env: Spec, data_name: str = "the dataset", env_name: str = "the environment") -> None:
     """Raise `UserError` unless a policy trained on `data` can act in `env`."""
     differences: list[str] = []
     if (data.obs.shape, data.obs.dtype) != (env.obs.shape, env.obs.dtype):
@@ -79,18 +75,14 @@ def check_matches(
         )
     one, other = data.action, env.action
     if (one.kind, one.shape, one.choices) != (other.kind, other.shape, other.choices):
-        differences.append(
-            f"actions are {_describe(one)} in {data_name} and {_describe(other)} in {env_name}"
-        )
+        differences.append(f"actions are {_describe(one)} in {data_name} and {_describe(other)} in {env_name}")
     elif not (np.allclose(one.low, other.low) and np.allclose(one.high, other.high)):
         differences.append(
             f"actions lie in {list(one.low)} … {list(one.high)} in {data_name} and in {list(other.low)} … "
             f"{list(other.high)} in {env_name}"
         )
     if differences:
-        raise UserError(
-            f"{data_name} does not fit {env_name}: {'; '.join(differences)}: choose the env=… that made it"
-        )
+        raise UserError(f"{data_name} does not fit {env_name}: {'; '.join(differences)}: choose the env=… that made it")
 
 
 def _describe(action: ActionSpec) -> str:
@@ -138,9 +130,7 @@ def _rows_not_finite(values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _actions(steps: Steps, spec: ActionSpec, out_of_bounds: OutOfBounds) -> Finding:
     if spec.kind != "continuous":
-        outside = (steps.action < 0) | (
-            steps.action >= np.asarray(spec.choices if spec.shape else spec.choices[0])
-        )
+        outside = (steps.action < 0) | (steps.action >= np.asarray(spec.choices if spec.shape else spec.choices[0]))
         if len(rows := _rows_with(outside)):
             values = f"{steps.action.min()} … {steps.action.max()}"
             return Finding(
@@ -160,9 +150,7 @@ def _actions(steps: Steps, spec: ActionSpec, out_of_bounds: OutOfBounds) -> Find
     )
     if out_of_bounds == "clip":
         return Finding("warn", "actions", f"{message}; they are clipped")
-    return Finding(
-        "fail", "actions", f"{message}: clip them with dataset.out_of_bounds=clip, or correct the bounds"
-    )
+    return Finding("fail", "actions", f"{message}: clip them with dataset.out_of_bounds=clip, or correct the bounds")
 
 
 def _order(steps: Steps) -> Finding:
@@ -172,8 +160,8 @@ def _order(steps: Steps) -> Finding:
         return Finding(
             "fail",
             "order",
-            f"{len(broken):,} steps ({share:.2%}) do not begin where the one before ended ({_some(broken)}): rows out of "
-            "order, missing, or of different episodes without an end between them",
+            f"{len(broken):,} steps ({share:.2%}) do not begin where the one before ended ({_some(broken)}): rows "
+            "out of order, missing, or of different episodes without an end between them",
         )
     return Finding("ok", "order", "every step begins where the one before it ended")
 
@@ -188,8 +176,8 @@ def _time_limit(steps: Steps) -> Finding:
         return Finding(
             "warn",
             "time limit",
-            f"{at_limit:,} of {len(lengths):,} episodes terminate after exactly {longest} steps: a time limit stored as "
-            f"termination? Then say dataset.timeouts_at={longest}; as it is, no value is learned beyond it",
+            f"{at_limit:,} of {len(lengths):,} episodes terminate after exactly {longest} steps: a time limit stored "
+            f"as termination? Then say dataset.timeouts_at={longest}; as it is, no value is learned beyond it",
         )
     return Finding("ok", "time limit", counts)
 
@@ -204,9 +192,7 @@ def _marked_ends(steps: Steps) -> Finding:
         )
     if (lengths == 1).mean() > 0.5:
         return Finding("warn", "episodes", f"{(lengths == 1).mean():.0%} of the episodes have one step only")
-    return Finding(
-        "ok", "episodes", f"{lengths.min()} to {lengths.max()} steps, median {np.median(lengths):.0f}"
-    )
+    return Finding("ok", "episodes", f"{lengths.min()} to {lengths.max()} steps, median {np.median(lengths):.0f}")
 
 
 def _constant(steps: Steps) -> Finding:

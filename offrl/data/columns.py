@@ -1,7 +1,7 @@
 """From whole episodes to columns of a `Batch`, all rows at once.
 
-Every window stops at the end of its episode. `discount` is 0 where the episode terminated within the window; a truncated
-episode bootstraps from its true last observation.
+Every window stops at the end of its episode. `discount` is 0 where the episode terminated within the window;
+a truncated episode bootstraps from its true last observation.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Columns(NamedTuple):
 def columns(steps: Steps, needs: Sequence[str], discount: float, n_step: int) -> Columns:
     """Columns for `needs`, windows of `n_step` steps.
 
-    Where `next_action` is needed, windows stop one step before a truncated end, where no next action was logged, and
-    the last step of a truncated episode is not usable.
+    Where `next_action` is needed, windows stop one step before a truncated end, where no next action was
+    logged, and the last step of a truncated episode is not usable.
 
     Raises:
         UserError: for a column that is unknown or that these data do not have.
@@ -68,8 +68,8 @@ def n_step_columns(
 def return_to_go(reward: NDArray[Any], stop: NDArray[np.int64], discount: float) -> NDArray[np.float32]:
     """Discounted sum of rewards from each row to the end of its episode.
 
-    Windows double: a sum over 2m steps is the sum over m steps plus gamma^m times the sum m steps on. So the passes
-    over the data number the logarithm of the longest episode.
+    Windows double: a sum over 2m steps is the sum over m steps plus gamma^m times the sum m steps on. So the
+        passes over the data number the logarithm of the longest episode.
     """
     total = np.array(reward, np.float64)
     rows = np.arange(len(total))
@@ -115,11 +115,9 @@ def _optional(
         case "log_prob":
             if "log_prob" not in steps.extra:
                 raise UserError(
-                    "this algorithm needs log-probabilities of the logged actions, which the dataset does not have: record "
-                    "it with offrl collect, or name their column (dataset.log_prob=… or dataset.probability=…)"
+                    "this algorithm needs log-probabilities of the logged actions, which the dataset does not have: "
+                    "record it with offrl collect, or name their column (dataset.log_prob=… or dataset.probability=…)"
                 )
             return np.asarray(steps.extra["log_prob"], np.float32)
         case _:
-            raise UserError(
-                f"column {name!r} cannot be made from logged data; it can make {', '.join(OPTIONAL)}"
-            )
+            raise UserError(f"column {name!r} cannot be made from logged data; it can make {', '.join(OPTIONAL)}")

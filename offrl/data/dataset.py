@@ -15,7 +15,7 @@ from torch import Tensor
 from offrl.data import steps as episodes
 from offrl.data.columns import Columns, columns
 from offrl.data.rows import Layout, Rows
-from offrl.data.store import aside, content_key, open_array
+from offrl.data.store import aside, content_key, new_array, open_array
 from offrl.errors import UserError
 from offrl.types import Batch, Spec, State, Steps
 
@@ -33,8 +33,8 @@ class Dataset:
         spec: of one frame; `history` > 0 in it gives batches windows of that many frames.
         needs: optional columns of `Batch` to fill.
         discount: gamma of the n-step sums and returns-to-go.
-        memory: `device` keeps packed rows on `device`; `mmap` keeps them in a file in `cache` and sends batches to `device`;
-            `auto` prefers `device` where they take less than half of its memory.
+        memory: `device` keeps packed rows on `device`; `mmap` keeps them in a file in `cache` and sends
+            batches to `device`; `auto` prefers `device` where they take less than half of its memory.
         returns: undiscounted return of each episode, where the rewards in `steps` have been rescaled since.
     """
 
@@ -75,12 +75,10 @@ class Dataset:
                 float(self.returns.sum()),
                 float(np.sum(steps.reward)),
             )
-            self.rows = _rows_in_file(
-                steps, made, layout, _need(cache) / f"rows-{content_key([], *key)}", device
-            )
+            self.rows = _rows_in_file(steps, made, layout, _need(cache) / f"rows-{content_key([], *key)}", device)
         else:
             self.rows = _rows_on_device(steps, made, layout, device)
-        usable = None if made.usable is None else torch.from_numpy(np.flatnonzero(made.usable))
+        usable = None if made.usable is None else torch.as_tensor(np.flatnonzero(made.usable))
         self._usable = usable if usable is None else usable.to(self.rows.floats.device)
         self._size = len(steps) if usable is None else len(usable)
         self._sorted = where == "mmap"  # rows in file order are read in one sweep
@@ -113,7 +111,9 @@ class Dataset:
         self._cursor = 0
 
     def obs_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean, and standard deviation plus `STD_FLOOR`, of every observation in the data: float32 [*obs.shape], CPU."""
+        """Mean, and standard deviation plus `STD_FLOOR`, of every observation in the data: float32
+        [*obs.shape], CPU.
+        """
         mean, std = episodes.moments(self.steps.obs)
         shape = self.spec.obs.shape
         return _spread(mean, shape), _spread(std + STD_FLOOR, shape)
@@ -127,7 +127,7 @@ class Dataset:
 
 def _spread(frame: NDArray[np.float64], shape: tuple[int, ...]) -> Tensor:
     """Statistics of a frame, repeated for every frame of a history window."""
-    return torch.from_numpy(frame.astype(np.float32)).expand(shape).clone()
+    return torch.as_tensor(frame.astype(np.float32)).expand(shape).clone()
 
 
 def _with_ahead(steps: Steps, layout: Layout, discount: float, n_step: int) -> Columns:
@@ -164,49 +164,42 @@ def _rows_on_device(steps: Steps, made: Columns, layout: Layout, device: torch.d
     pictures = None
     if layout.spec.obs.is_image:
         following = steps.next_obs if _one_step(made) else steps.next_obs[made.last]
-        pictures = (
-            torch.from_numpy(np.ascontiguousarray(steps.obs)).to(device),
-            torch.from_numpy(np.ascontiguousarray(following)).to(device),
-        )
+        pictures = (torch.as_tensor(steps.obs).to(device), torch.as_tensor(following).to(device))
     return Rows(layout, floats.to(device), pictures)
 
 
 def _rows_in_file(steps: Steps, made: Columns, layout: Layout, folder: Path, device: torch.device) -> Rows:
-    """Packed rows in `folder`, written once, a chunk at a time."""
+    """Packed rows in `folder`, written once, a chunk at a time; pictures stay where they are, if they are in a file."""
+    in_place = isinstance(steps.obs, np.memmap) and _one_step(made)
     try:
         if not folder.exists():
             with aside(folder) as fresh:
                 fresh.mkdir()
-                floats = np.lib.format.open_memmap(
-                    fresh / "floats.npy", "w+", np.float32, (len(steps), layout.width)
-                )
-                _pack(steps, made, layout, floats)
-                floats.flush()
-                if layout.spec.obs.is_image:
-                    _write_pictures(fresh / "obs.npy", steps.obs, np.arange(len(steps)))
-                    _write_pictures(fresh / "next_obs.npy", steps.next_obs, made.last)
+                _pack(steps, made, layout, new_array(fresh, "floats", (len(steps), layout.width), np.dtype(np.float32)))
+                if layout.spec.obs.is_image and not in_place:
+                    _write_pictures(fresh, "obs", steps.obs, np.arange(len(steps)))
+                    _write_pictures(fresh, "next_obs", steps.next_obs, made.last)
     except OSError as error:
         raise UserError(
             f"dataset.memory=mmap cannot write its file {folder}: {error}; use dataset.memory=device, or make room"
         ) from error
     pictures = None
     if layout.spec.obs.is_image:
-        pictures = (
-            torch.from_numpy(open_array(folder / "obs.npy")),
-            torch.from_numpy(open_array(folder / "next_obs.npy")),
-        )
-    return Rows(layout, torch.from_numpy(open_array(folder / "floats.npy")), pictures, device=device)
+        arrays = steps.obs, steps.next_obs
+        if not in_place:
+            arrays = open_array(folder / "obs.npy"), open_array(folder / "next_obs.npy")
+        pictures = (torch.as_tensor(arrays[0]), torch.as_tensor(arrays[1]))
+    return Rows(layout, torch.as_tensor(open_array(folder / "floats.npy")), pictures, device=device)
 
 
 def _one_step(made: Columns) -> bool:
     return bool((made.last == np.arange(len(made.last))).all())
 
 
-def _write_pictures(file: Path, pictures: NDArray[Any], rows: NDArray[np.int64]) -> None:
-    target = np.lib.format.open_memmap(file, "w+", np.uint8, pictures.shape)
+def _write_pictures(folder: Path, name: str, pictures: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    target = new_array(folder, name, pictures.shape, np.dtype(np.uint8))
     for part in episodes.chunks(len(rows), 1 << 12):
         target[part] = pictures[rows[part]]
-    target.flush()
 
 
 def _pack(steps: Steps, made: Columns, layout: Layout, out: NDArray[np.float32]) -> None:

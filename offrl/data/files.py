@@ -80,9 +80,7 @@ class FileData(Preparation):
     unmarked_end: Literal["terminated", "truncated"]  # what the end of an episode is without a flag
     action_kind: Literal["infer", "continuous", "discrete", "multi_discrete"]
     choices: int | None  # of each discrete action; null: the largest in the data, plus 1
-    action_low: (
-        float | tuple[float, ...] | None
-    )  # bounds; null: ±1 if the data keep within, else the data's own
+    action_low: float | tuple[float, ...] | None  # bounds; null: ±1 if the data keep within, else the data's own
     action_high: float | tuple[float, ...] | None
 
     @property
@@ -171,9 +169,7 @@ class _Reading:
     def _numbers(self, name: str) -> NDArray[Any]:
         values = self.columns[name]
         if values.dtype.kind not in "biuf":
-            raise UserError(
-                f"column {name} of {self.recipe.path} is not numbers (it begins with {values.ravel()[:1]})"
-            )
+            raise UserError(f"column {name} of {self.recipe.path} is not numbers (it begins with {values.ravel()[:1]})")
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         if values.dtype.kind in "iu" and values.size and int(np.abs(values).max()) >= EXACT:
@@ -210,16 +206,17 @@ class _Reading:
     def _same_length(self, reward: NDArray[Any], action: NDArray[Any]) -> int:
         if reward.ndim != 1:
             raise UserError(
-                f"rewards of {self.recipe.path} have shape {list(reward.shape)}: lay the episodes end to end, one reward a row"
+                f"rewards of {self.recipe.path} have shape {list(reward.shape)}: lay the episodes "
+                "end to end, one reward a row"
             )
         self._expect("action", action, len(reward))
+        if len(reward) == 0:
+            raise UserError(f"{self.recipe.path} has no rows")
         return len(reward)
 
     def _expect(self, name: str, values: NDArray[Any], total: int) -> None:
         if len(values) != total:
-            raise UserError(
-                f"{self.recipe.path} contradicts itself: {name} has {len(values):,} rows, reward {total:,}"
-            )
+            raise UserError(f"{self.recipe.path} contradicts itself: {name} has {len(values):,} rows, reward {total:,}")
 
     def _row_order(self, total: int) -> NDArray[np.int64]:
         """Rows in the order of episodes and time."""
@@ -235,7 +232,8 @@ class _Reading:
             return np.lexsort((self._numbers(order[0]), rank))
         if (np.diff(rank) < 0).any():
             raise UserError(
-                f"rows of different episodes alternate in {self.recipe.path}: name the column that orders them, dataset.order=…"
+                f"rows of different episodes alternate in {self.recipe.path}: name the column that orders "
+                "them, dataset.order=…"
             )
         return np.arange(total)
 
@@ -282,8 +280,8 @@ class _Reading:
             return _take(obs, at), _take(obs, at + 1), np.ones(total, np.bool_)
         if rows != {total}:
             raise UserError(
-                f"{self.recipe.path} contradicts itself: {sorted(rows)} rows of observations beside {total:,} actions in "
-                f"{count:,} episodes; there should be as many, or one more in each episode"
+                f"{self.recipe.path} contradicts itself: {sorted(rows)} rows of observations beside {total:,} actions "
+                f"in {count:,} episodes; there should be as many, or one more in each episode"
             )
         ordered = _take(obs, row_order)
         nearest = np.where(done, np.arange(total), np.minimum(np.arange(total) + 1, total - 1))
@@ -329,7 +327,8 @@ class _Reading:
             return "discrete"
         if whole:
             self.notes.append(
-                "actions are whole numbers where continuous ones are expected: were they rounded? (or dataset.action_kind=multi_discrete)"
+                "actions are whole numbers where continuous ones are expected: were they rounded? "
+                "(or dataset.action_kind=multi_discrete)"
             )
         elif single and np.array_equal(action, np.round(action)):
             self.notes.append("actions are continuous, but all of them whole: dataset.action_kind=discrete?")
@@ -352,9 +351,7 @@ class _Reading:
                 f"bounds of actions taken from the data, {low} … {high}: or give dataset.action_low, action_high"
             )
         bounds = [
-            np.broadcast_to(
-                np.asarray((found if not within else unit) if chosen is None else chosen, np.float32), size
-            )
+            np.broadcast_to(np.asarray((found if not within else unit) if chosen is None else chosen, np.float32), size)
             for chosen, found, unit in zip(given, (low, high), (-1.0, 1.0), strict=True)
         ]
         return spaces.Box(bounds[0].copy(), bounds[1].copy(), dtype=np.float32)
@@ -394,7 +391,7 @@ def _take(parts: Parts, rows: NDArray[np.int64]) -> Parts:
 
 
 def _whole(parts: Parts) -> NDArray[Any] | Parts:
-    return parts[""] if "" in parts else parts
+    return parts.get("", parts)
 
 
 def _left_out(obs: Parts, following: Parts, keys: Sequence[str]) -> dict[str, NDArray[Any]]:

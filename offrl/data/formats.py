@@ -37,8 +37,8 @@ def read_columns(path: Path, header: Sequence[str] | None = None) -> dict[str, N
     }
     if kind in PICKLES:
         raise UserError(
-            f"dataset.path={path}: {kind} files are not read, for such a file can run code when it is opened; convert it "
-            "where you trust it, to NPZ (numpy.savez with plain arrays), HDF5, Parquet or CSV"
+            f"dataset.path={path}: {kind} files are not read, for such a file can run code when it is opened; convert "
+            "it where you trust it, to NPZ (numpy.savez with plain arrays), HDF5, Parquet or CSV"
         )
     if kind not in readers:
         raise UserError(f"dataset.path={path}: of unknown kind {kind!r}; known are {', '.join(readers)}")
@@ -62,9 +62,7 @@ def verify(path: Path, size: int | None, sha256: str | None) -> None:
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != sha256.lower():
-            raise UserError(
-                f"dataset.path={path} has sha256 {found[:12]}… instead of {sha256[:12]}…: fetch it again"
-            )
+            raise UserError(f"dataset.path={path} has sha256 {found[:12]}… instead of {sha256[:12]}…: fetch it again")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
@@ -127,14 +125,15 @@ def _table_columns(table: Any, path: Path) -> dict[str, NDArray[Any]]:
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             for name in archive.files:
                 columns[name] = archive[name]
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise _damaged(path, error) from error
         raise UserError(
-            f"dataset.path={path} holds Python objects, which can run code when they are read: refused; save plain arrays"
+            f"dataset.path={path} holds Python objects, which can run code when they are read: refused; "
+            "save plain arrays"
         ) from error
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise _damaged(path, error) from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -15,7 +17,7 @@ import minari
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from h5py import h5d, h5s
+from h5py import h5d, h5s  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 from minari.dataset.minari_dataset import DATASET_ID_RE, parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
 from minari.namespace import create_namespace, list_local_namespaces
@@ -60,9 +62,7 @@ def local_path(dataset_id: str) -> Path:
     """Folder of a dataset, whether it exists or not (`MINARI_DATASETS_PATH` says where they all are)."""
     match = DATASET_ID_RE.fullmatch(dataset_id)
     if match is None or match.group("version") is None:
-        raise UserError(
-            f"dataset id {dataset_id!r}: Minari ids look like hopper/medium-v0, with a version at the end"
-        )
+        raise UserError(f"dataset id {dataset_id!r}: Minari ids look like hopper/medium-v0, with a version at the end")
     return Path(get_dataset_path(dataset_id))
 
 
@@ -93,9 +93,7 @@ def read(dataset_id: str, *, download: bool = False, obs_keys: Sequence[str] = (
     found = store.open_steps(place)
     if found is None:
         _verify(folder, metadata)
-        steps = _assemble(dataset, keys, metadata)
-        found = steps, {"fingerprint": episodes.fingerprint(steps)}
-        _remember(place, *found)
+        found = _build(dataset, keys, metadata, place)
     spaces_ = dataset.observation_space, dataset.action_space
     return Recording(found[0], *spaces_, keys, metadata, found[1]["fingerprint"])
 
@@ -123,8 +121,9 @@ def write(
 ) -> Path:
     """Write `steps` as a Minari dataset, whole or not at all, and return its folder.
 
-    Observations and actions go back to the environment's own form. Parts of a Dict that `obs_keys` leaves out are kept if
-    `steps.extra` has them, as `obs/<key>` and `next_obs/<key>`; else the dataset's observation space goes without them.
+    Observations and actions go back to the environment's own form. Parts of a Dict that `obs_keys` leaves out
+    are kept if `steps.extra` has them, as `obs/<key>` and `next_obs/<key>`; else the dataset's observation
+    space goes without them.
 
     Args:
         observation_space, action_space: the environment's; `obs_keys` as when the steps were recorded.
@@ -133,23 +132,20 @@ def write(
         overwrite: replace a dataset of that id.
 
     Raises:
-        UserError: for a bad or taken id, steps that do not follow each other within an episode, or an unwritable disk.
+        UserError: for a bad or taken id, steps that do not follow each other within an episode, or an
+            unwritable disk.
     """
     folder = local_path(dataset_id)
     if folder.exists() and not overwrite:
         raise UserError(f"dataset {dataset_id} exists already: choose another id, or overwrite=true")
     if len(broken := episodes.discontinuities(steps)):
-        raise UserError(
-            f"{len(broken)} steps do not begin where the one before ended (first: row {broken[0]})"
-        )
+        raise UserError(f"{len(broken)} steps do not begin where the one before ended (first: row {broken[0]})")
     space, raw = _raw_observations(steps, observation_space, obs_keys)
     try:
         with store.aside(folder) as fresh:
             fresh.mkdir()
             MinariStorage.new(fresh / "data", space, action_space, env_spec, "hdf5", jpeg_encoding=False)
-            _write_episodes(
-                fresh / "data" / MAIN_FILE, steps, raw, unscale_action(action_space, steps.action)
-            )
+            _write_episodes(fresh / "data" / MAIN_FILE, steps, raw, unscale_action(action_space, steps.action))
             about = {
                 "dataset_id": dataset_id,
                 "algorithm_name": algorithm,
@@ -189,12 +185,13 @@ def _open(dataset_id: str, folder: Path) -> minari.MinariDataset:
         return minari.MinariDataset(folder / "data")
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise UserError(
-            f"dataset {dataset_id} cannot be opened: {error}; if a download was interrupted, delete {folder} and repeat it"
+            f"dataset {dataset_id} cannot be opened: {error}; if a download was interrupted, "
+            f"delete {folder} and repeat it"
         ) from error
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
-    return cast("dict[str, Any]", MinariStorage.read_raw_metadata(folder / "data"))
+    return MinariStorage.read_raw_metadata(folder / "data")
 
 
 def _verify(folder: Path, metadata: Mapping[str, Any]) -> None:
@@ -209,9 +206,7 @@ def _verify(folder: Path, metadata: Mapping[str, Any]) -> None:
             f"{file} has {size:,} bytes instead of {noted['size']:,}: the download or copy is incomplete; repeat it"
         )
     if _sha256(file) != noted["sha256"]:
-        raise UserError(
-            f"{file} has another checksum than its metadata say: it is damaged; fetch or record it again"
-        )
+        raise UserError(f"{file} has another checksum than its metadata say: it is damaged; fetch or record it again")
 
 
 def _sha256(file: Path) -> str:
@@ -219,15 +214,37 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _assemble(dataset: minari.MinariDataset, obs_keys: Sequence[str], metadata: Mapping[str, Any]) -> Steps:
-    """Read every episode into arrays allocated once."""
+def _build(
+    dataset: minari.MinariDataset, obs_keys: Sequence[str], about: Mapping[str, Any], place: Path
+) -> store.Stored:
+    """Read the whole dataset into files at `place`: it need not fit into memory, unless they cannot be written."""
+    try:
+        with store.aside(place) as fresh:
+            fresh.mkdir()
+            steps = _assemble(dataset, obs_keys, about, functools.partial(store.new_array, fresh))
+            facts = {"fingerprint": episodes.fingerprint(steps)}
+            store.save_facts(fresh, facts)
+    except OSError as error:
+        log.warning("the cache %s cannot be written (%s): the dataset will be read in full each time", place, error)
+        steps = _assemble(dataset, obs_keys, about, lambda _, shape, dtype: np.empty(shape, dtype))
+        return steps, {"fingerprint": episodes.fingerprint(steps)}
+    for old in place.parent.parent.iterdir():  # made from the dataset as it was before
+        if old != place.parent:
+            shutil.rmtree(old, ignore_errors=True)
+    return store.open_steps(place) or (steps, facts)
+
+
+def _assemble(
+    dataset: minari.MinariDataset, obs_keys: Sequence[str], metadata: Mapping[str, Any], new: store.NewArray
+) -> Steps:
+    """Read every episode into arrays that `new` makes, once."""
     total, place = int(metadata["total_steps"]), dataset.spec.data_path
     arrays: dict[str, NDArray[Any]] = {}
     at = 0
     for number, episode in enumerate(_episodes(dataset)):
         rows = _rows(episode, dataset, obs_keys, f"{place}: episode {number}")
         if not arrays:
-            arrays = {name: np.empty((total, *value.shape[1:]), value.dtype) for name, value in rows.items()}
+            arrays = {name: new(name, (total, *value.shape[1:]), value.dtype) for name, value in rows.items()}
         length = len(rows["reward"])
         if at + length > total:
             raise UserError(
@@ -241,9 +258,7 @@ def _assemble(dataset: minari.MinariDataset, obs_keys: Sequence[str], metadata: 
             array[at : at + length] = rows[name]
         at += length
     if at != total or total == 0:
-        raise UserError(
-            f"{place} has {at:,} steps, but its metadata say {total:,}: the download or copy is incomplete"
-        )
+        raise UserError(f"{place} has {at:,} steps, but its metadata say {total:,}: the download or copy is incomplete")
     return episodes.from_arrays(arrays)
 
 
@@ -258,9 +273,7 @@ def _rows(
         raise UserError(f"{where} does not have the shapes that the metadata say: {error}") from error
     sizes = {"observations": len(obs) - 1, "actions": len(action), "terminations": len(episode.terminations)}
     if wrong := {name: size for name, size in sizes.items() if size != length}:
-        raise UserError(
-            f"{where} has {length} rewards, but {wrong} (observations counted without the last one)"
-        )
+        raise UserError(f"{where} has {length} rewards, but {wrong} (observations counted without the last one)")
     truncated = np.array(episode.truncations, np.bool_)
     truncated[-1:] |= ~episode.terminations[-1:]  # an episode ends with its last row, whatever ended it
     rows = {
@@ -304,7 +317,9 @@ def _episode(episode: minari.EpisodeData) -> _Episode:
 
 
 def _episodes_of_file(file: Path, dataset: minari.MinariDataset) -> Iterator[_Episode]:
-    """Read with HDF5's low-level calls: with many short episodes, opening arrays is the whole cost, and this halves it."""
+    """Read with HDF5's low-level calls: with many short episodes, opening arrays is the whole cost, and this
+    halves it.
+    """
     keys = list(subspaces(dataset.observation_space))
     with h5py.File(file, "r") as opened:
         infos = [name for name in KNOWN_INFOS if f"episode_0/infos/{name}" in opened]
@@ -321,24 +336,14 @@ def _episodes_of_file(file: Path, dataset: minari.MinariDataset) -> Iterator[_Ep
                 observations: Observations = array(f"{at}/observations")
             else:
                 observations = {key: array(f"{at}/observations/{key}") for key in keys}
-            columns = (
-                array(f"{at}/{name}") for name in ("actions", "rewards", "terminations", "truncations")
+            yield _Episode(
+                observations,
+                array(f"{at}/actions"),
+                array(f"{at}/rewards"),
+                array(f"{at}/terminations"),
+                array(f"{at}/truncations"),
+                {name: array(f"{at}/infos/{name}") for name in infos},
             )
-            yield _Episode(observations, *columns, {name: array(f"{at}/infos/{name}") for name in infos})
-
-
-def _remember(place: Path, steps: Steps, about: Mapping[str, Any]) -> None:
-    import shutil
-
-    try:
-        store.save_steps(place, steps, about)
-        for old in place.parent.parent.iterdir():
-            if old != place.parent:
-                shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        log.warning(
-            "the cache %s cannot be written (%s): the dataset will be read in full each time", place, error
-        )
 
 
 def _raw_observations(steps: Steps, space: Space, keys: Sequence[str]) -> tuple[Space, tuple[Tree, Tree]]:
@@ -370,9 +375,7 @@ def _write_episodes(file: Path, steps: Steps, raw: tuple[Tree, Tree], action: ND
             group.create_dataset("terminations", data=steps.terminated[part])
             group.create_dataset("truncations", data=steps.truncated[part])
             for name, value in infos.items():  # their first row is what `reset` would say
-                group.create_dataset(
-                    f"infos/{name}", data=np.concatenate([np.zeros_like(value[:1]), value[part]])
-                )
+                group.create_dataset(f"infos/{name}", data=np.concatenate([np.zeros_like(value[:1]), value[part]]))
 
 
 def _write_observations(group: h5py.Group, name: str, now: Tree, then: Tree, part: slice) -> None:

@@ -32,9 +32,7 @@ class Preparation(ABC):
     max_transitions: int | None  # keep whole episodes, chosen by `subset_seed`, up to so many transitions
     subset_seed: int
     best_fraction: float  # keep this share of the episodes, those of highest return
-    normalize_reward: Literal[
-        "none", "return_range"
-    ]  # return_range: times 1000 / (largest - smallest return)
+    normalize_reward: Literal["none", "return_range"]  # return_range: times 1000 / (largest - smallest return)
     reward_scale: float  # then reward * scale + shift
     reward_shift: float
     out_of_bounds: Literal["clip", "refuse"]  # for actions outside the bounds of their space
@@ -63,7 +61,8 @@ class Preparation(ABC):
         """The data, checked and prepared, with the columns that an algorithm `needs`.
 
         Raises:
-            UserError: for data that cannot be had, or would poison training, and settings that leave nothing of them.
+            UserError: for data that cannot be had, or would poison training, and settings that leave nothing
+                of them.
         """
         recording = self.read()
         refuse_poison(recording, self.out_of_bounds)
@@ -146,9 +145,7 @@ def clip_actions(steps: Steps, spec: Spec) -> Steps:
     """Continuous actions within [-1, 1], wherever their coordinate has bounds at all."""
     if spec.action.kind != "continuous":
         return steps
-    limit = np.where(np.isfinite(spec.action.low) & np.isfinite(spec.action.high), 1.0, np.inf).astype(
-        np.float32
-    )
+    limit = np.where(np.isfinite(spec.action.low) & np.isfinite(spec.action.high), 1.0, np.inf).astype(np.float32)
     if (np.abs(steps.action) <= limit).all():
         return steps
     return replace(steps, action=np.clip(steps.action, -limit, limit))

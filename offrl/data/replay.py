@@ -18,8 +18,9 @@ from offrl.types import Batch, Spec, State, Steps
 class Replay:
     """The last `capacity` transitions; `sample` draws uniformly with replacement, on `device`.
 
-    Time runs along the first axis of the ring [slots, num_envs]. A row is a valid transition from the moment it is added; with
-    `n_step` > 1 its window grows, in place, with each further step of its episode, up to n steps.
+    Time runs along the first axis of the ring [slots, num_envs]. A row is a valid transition from the moment
+    it is added; with `n_step` > 1 its window grows, in place, with each further step of its episode, up to n
+    steps.
 
     Args:
         spec: as the policy sees it; of history windows only the newest frame is stored.
@@ -39,7 +40,8 @@ class Replay:
         self.slots = capacity // num_envs
         if self.slots < max(n_step, spec.obs.history) + 1:
             raise UserError(
-                f"a replay buffer of {capacity} transitions is too small for {num_envs} environments: raise its capacity"
+                f"a replay buffer of {capacity} transitions is too small for {num_envs} environments: "
+                "raise its capacity"
             )
         if unable := sorted(set(needs) - {"timestep"}):
             raise UserError(
@@ -68,9 +70,7 @@ class Replay:
         self._terminated = np.zeros((self.slots, num_envs), np.bool_)
         self._truncated = np.zeros((self.slots, num_envs), np.bool_)
         self._added = 0  # slots ever written
-        self._count = torch.zeros(
-            (), dtype=torch.int64, device=device
-        )  # rows that may be sampled, for `draw`
+        self._count = torch.zeros((), dtype=torch.int64, device=device)  # rows that may be sampled, for `draw`
         self._first = torch.zeros((), dtype=torch.int64, device=device)  # where they begin
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class Replay:
         order = [_whole(slots, done[slots, env], full) * self.num_envs + env for env in range(self.num_envs)]
         index = np.concatenate(order)
         inside = ~done.reshape(-1)[index]
-        rows = torch.from_numpy(index).to(self.rows.floats.device)
+        rows = torch.as_tensor(index).to(self.rows.floats.device)
         obs, next_obs = self._observations(rows)
         next_obs[inside] = obs[np.flatnonzero(inside) + 1]  # what is stored may lie several steps on
         action = self.rows.column("action")[rows].cpu().numpy()
@@ -146,10 +146,10 @@ class Replay:
         return {
             "floats": self.rows.floats[:size].clone(),
             "pictures": [picture[:size].clone() for picture in pictures],
-            "timestep": torch.from_numpy(self._timestep).clone(),
-            "reward": torch.from_numpy(self._reward[:slots]).clone(),
-            "terminated": torch.from_numpy(self._terminated[:slots]).clone(),
-            "truncated": torch.from_numpy(self._truncated[:slots]).clone(),
+            "timestep": torch.as_tensor(self._timestep).clone(),
+            "reward": torch.as_tensor(self._reward[:slots]).clone(),
+            "terminated": torch.as_tensor(self._terminated[:slots]).clone(),
+            "truncated": torch.as_tensor(self._truncated[:slots]).clone(),
             "added": self._added,
             "shape": [self.slots, self.num_envs, self.layout.width, self._n_step],
         }
@@ -158,14 +158,15 @@ class Replay:
         """Go on where `state` was taken.
 
         Raises:
-            UserError: where it was taken with another capacity, number of environments, n-step or other columns.
+            UserError: where it was taken with another capacity, number of environments, n-step or other
+                columns.
         """
         saved = cast("dict[str, Any]", state)
         shape = [self.slots, self.num_envs, self.layout.width, self._n_step]
         if list(saved["shape"]) != shape:
             raise UserError(
-                f"the saved replay buffer has [slots, environments, width, n_step] {list(saved['shape'])}, this run {shape}: "
-                "resume with the capacity, the environments and the n_step that it was made with"
+                f"the saved replay buffer has [slots, environments, width, n_step] {list(saved['shape'])}, this run "
+                f"{shape}: resume with the capacity, the environments and the n_step that it was made with"
             )
         self._added = int(saved["added"])
         size, slots = len(self), len(self) // self.num_envs
@@ -221,7 +222,7 @@ class Replay:
             if self.rows.pictures is None:
                 columns["next_obs"][at, going] = _array(next_obs)[going]
             else:
-                pictures, envs = self.rows.pictures[1], torch.from_numpy(going)
+                pictures, envs = self.rows.pictures[1], torch.as_tensor(going)
                 rows = (target * self.num_envs + envs).to(pictures.device)
                 pictures[rows] = next_obs[envs.to(next_obs.device)].to(pictures.device)
             if self._host is not self._by_slot:
@@ -251,7 +252,9 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def _whole(slots: NDArray[np.int64], done: NDArray[np.bool_], full: bool) -> NDArray[np.int64]:
-    """The slots, in time order, that belong to whole episodes: neither begun before the ring does, nor still going on."""
+    """The slots, in time order, that belong to whole episodes: neither begun before the ring does, nor still
+    going on.
+    """
     over = np.flatnonzero(done)
     if len(over) == 0:
         return slots[:0]

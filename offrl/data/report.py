@@ -21,7 +21,16 @@ from offrl.data.store import aside
 BARS = 12  # of the histogram
 WIDTH = 40  # characters of its longest bar
 STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-ABOUT = ("dataset_id", "algorithm_name", "description", "seed", "code_version", "ref_min_score", "ref_max_score", "source")
+ABOUT = (
+    "dataset_id",
+    "algorithm_name",
+    "description",
+    "seed",
+    "code_version",
+    "ref_min_score",
+    "ref_max_score",
+    "source",
+)
 
 
 def summary(recording: Recording) -> dict[str, Any]:
@@ -54,7 +63,7 @@ def print_summary(console: Console, facts: Mapping[str, Any]) -> None:
     console.print(table)
     columns = Table("column", *("min", "mean", "std", "max"))
     for name, row in {"return": facts["return"], "length": facts["length"], **facts["columns"]}.items():
-        columns.add_row(name, *(f"{row[key]:.4g}" for key in ("min", "mean", "std", "max")))
+        columns.add_row(name, *(f"{row[key]:.4g}" if row else "-" for key in ("min", "mean", "std", "max")))
     console.print(columns)
 
 
@@ -68,10 +77,11 @@ def print_findings(console: Console, findings: Sequence[Finding]) -> None:
 
 def print_histogram(console: Console, returns: NDArray[np.float64]) -> None:
     """Returns of the episodes as bars of text."""
+    returns = returns[np.isfinite(returns)]
     counts, edges = np.histogram(returns, bins=min(BARS, max(1, len(returns))))
     console.print(Text("returns of the episodes", "bold"))
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
-        bar = "█" * int(np.ceil(WIDTH * count / counts.max()))
+        bar = "█" * int(np.ceil(WIDTH * count / max(counts.max(), 1)))
         console.print(Text(f"{low:10.4g} … {high:<10.4g} {bar} {count:,}"))
 
 
@@ -82,10 +92,12 @@ def save(folder: Path, facts: Mapping[str, Any], findings: Sequence[Finding], re
     with aside(folder / "check.json") as fresh:
         found = [{"severity": one.severity, "check": one.check, "message": one.message} for one in findings]
         fresh.write_text(json.dumps({**facts, "findings": found}, indent=2))
+    returns = returns[np.isfinite(returns)]
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(returns, bins=min(50, max(1, len(returns))), color="tab:blue")
-    axes.set(xlabel="return of an episode", ylabel="episodes", title=f"{len(returns):,} episodes, mean {returns.mean():.4g}")
+    title = f"{len(returns):,} episodes" + (f", mean {returns.mean():.4g}" if len(returns) else "")
+    axes.set(xlabel="return of an episode", ylabel="episodes", title=title)
     with aside(folder / "returns.png") as fresh:
         figure.savefig(fresh, format="png", dpi=120)
 
@@ -104,6 +116,8 @@ def _columns(recording: Recording) -> list[tuple[str, dict[str, float]]]:
 
 
 def _statistics(values: NDArray[Any]) -> dict[str, float]:
-    with np.errstate(invalid="ignore"):  # what is not finite is a finding of its own
-        numbers = values.min(), values.mean(dtype=np.float64), values.std(dtype=np.float64), values.max()
+    finite = values[np.isfinite(values)]  # the others are a finding of their own
+    if finite.size == 0:
+        return {}
+    numbers = finite.min(), finite.mean(dtype=np.float64), finite.std(dtype=np.float64), finite.max()
     return dict(zip(("min", "mean", "std", "max"), map(float, numbers), strict=True))

@@ -1,7 +1,7 @@
 """Transitions packed so that one gather serves all columns.
 
-Every float column of a row lies side by side in one float32 tensor [rows, width]; integers below 2^24 are exact in it.
-Pictures stay uint8, in tensors of their own, gathered by the same index.
+Every float column of a row lies side by side in one float32 tensor [rows, width]; integers below 2^24 are
+exact in it. Pictures stay uint8, in tensors of their own, gathered by the same index.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ class Layout:
     optional: tuple[str, ...] = ()  # columns of `Batch` beyond the first five
 
     def __post_init__(self) -> None:
-        assert all(choices < EXACT for choices in self.spec.action.choices), (
-            "too many choices for a float32 column"
-        )
+        assert all(choices < EXACT for choices in self.spec.action.choices), "too many choices for a float32 column"
 
     @cached_property
     def frame(self) -> tuple[int, ...]:
@@ -68,8 +66,9 @@ class Rows:
 
     Args:
         floats: float32 [rows, layout.width].
-        pictures: uint8 `(obs, next_obs)`, each [rows, *frame], where observations are pictures. The second costs the memory
-            of the first once more, and in exchange the last observation of a truncated episode needs no special case.
+        pictures: uint8 `(obs, next_obs)`, each [rows, *frame], where observations are pictures. The second
+            costs the memory of the first once more, and in exchange the last observation of a truncated
+            episode needs no special case.
         stride: distance between consecutive steps of one episode (history windows).
         device: where batches go; None: where the rows are.
     """
@@ -113,9 +112,7 @@ class Rows:
             batch = batch._replace(**{name: self._finish(name, extra[name]) for name in self.layout.optional})
         return batch if self.device is None else self._send(batch)
 
-    def _windows(
-        self, index: Tensor, obs: Tensor, next_obs: Tensor, extra: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def _windows(self, index: Tensor, obs: Tensor, next_obs: Tensor, extra: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Put the observations before a row, and before the end of its window, in front of them."""
         history = self.layout.spec.obs.history
         timestep, ahead = extra["timestep"].long(), extra["ahead"].long()
@@ -125,9 +122,7 @@ class Rows:
         before = last - self.stride * torch.minimum(back[1:], timestep + ahead)
         frames = self.column("obs") if self.pictures is None else self.pictures[0]
         earlier = self._frames(frames, recent[:, :-1])
-        return torch.cat((earlier, obs[:, None]), 1), torch.cat(
-            (self._frames(frames, before), next_obs[:, None]), 1
-        )
+        return torch.cat((earlier, obs[:, None]), 1), torch.cat((self._frames(frames, before), next_obs[:, None]), 1)
 
     def _frames(self, frames: Tensor, index: Tensor) -> Tensor:
         index = index.remainder(len(self))  # a ring goes round
@@ -148,6 +143,4 @@ class Rows:
         return value.squeeze(1).long() if name == "timestep" else value.squeeze(1)
 
     def _send(self, batch: Batch) -> Batch:
-        return Batch(
-            *(column.to(self.device, non_blocking=True) if column.numel() else column for column in batch)
-        )
+        return Batch(*(column.to(self.device, non_blocking=True) if column.numel() else column for column in batch))

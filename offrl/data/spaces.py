@@ -1,7 +1,7 @@
 """From Gymnasium spaces to the flat arrays that networks see, and back.
 
-An observation becomes a float32 vector (Dict parts laid end to end, discrete parts one-hot) or one uint8 picture with its
-channels first. A continuous action becomes a vector in [-1, 1].
+An observation becomes a float32 vector (Dict parts laid end to end, discrete parts one-hot) or one uint8
+picture with its channels first. A continuous action becomes a vector in [-1, 1].
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from offrl.errors import UserError
 from offrl.types import ActionSpec, ObsSpec
 
 Array: TypeAlias = NDArray[Any]
-Observations: TypeAlias = (
-    Array | Mapping[str, Array]
-)  # [N, *space.shape], or one such array for each key of a Dict
+Observations: TypeAlias = Array | Mapping[str, Array]  # [N, *space.shape], or one such array for each key of a Dict
 Space: TypeAlias = spaces.Space[Any]
 
 SMALLEST_GREY_PICTURE = 32  # pixels a side; a smaller table of bytes is taken for a vector
 
 
 def obs_spec(space: Space, keys: Sequence[str] = (), history: int = 0) -> ObsSpec:
-    """What the networks see of `space`. `keys` chooses the parts of a Dict, in order; none means `default_keys`.
+    """What the networks see of `space`. `keys` chooses the parts of a Dict, in order; none means
+    `default_keys`.
 
     Raises:
         UserError: for a space that has no flat form (text, graphs, a picture beside other parts).
@@ -35,7 +34,8 @@ def obs_spec(space: Space, keys: Sequence[str] = (), history: int = 0) -> ObsSpe
     if any(_is_picture(part) for part in parts.values()):
         if len(parts) > 1:
             raise UserError(
-                f"observation keys {list(parts)} mix a picture with other parts: choose one with env.obs_keys / dataset.obs_keys"
+                f"observation keys {list(parts)} mix a picture with other parts: choose one with "
+                "env.obs_keys or dataset.obs_keys"
             )
         shape, dtype = _picture_shape(next(iter(parts.values()))), "uint8"
     else:
@@ -50,10 +50,10 @@ def default_keys(space: Space) -> tuple[str, ...]:
     return tuple(key for key, part in parts.items() if key not in spare and not isinstance(part, spaces.Text))
 
 
-def flatten_obs(
-    space: Space, keys: Sequence[str], obs: Observations
-) -> NDArray[np.float32] | NDArray[np.uint8]:
-    """[N, *space.shape] (an array for each key of a Dict) -> [N, *frame], where `frame` is `obs_spec(...)` without history."""
+def flatten_obs(space: Space, keys: Sequence[str], obs: Observations) -> NDArray[np.float32] | NDArray[np.uint8]:
+    """[N, *space.shape] (an array for each key of a Dict) -> [N, *frame], where `frame` is `obs_spec(...)`
+    without history.
+    """
     parts = _parts(space, keys)
     arrays = {key: np.asarray(obs[key] if isinstance(obs, Mapping) else obs) for key in parts}
     flat = [_flatten(part, arrays[key]) for key, part in parts.items()]
@@ -94,13 +94,12 @@ def action_spec(space: Space) -> ActionSpec:
             size = int(np.prod(space.shape))
             return ActionSpec("multi_discrete", (size,), (2,) * size)
         case _:
-            raise UserError(
-                f"action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary"
-            )
+            raise UserError(f"action space {space} is not supported: use Box, Discrete, MultiDiscrete or MultiBinary")
 
 
 def scale_action(space: Space, raw: Array) -> NDArray[np.float32] | NDArray[np.int64]:
-    """Environment's actions [N, ...] -> algorithms' units: float32 [N, A], [-1, 1] being the bounds, or int64 from 0.
+    """Environment's actions [N, ...] -> algorithms' units: float32 [N, A], [-1, 1] being the bounds, or int64
+    from 0.
 
     A coordinate with an infinite bound is passed on as it is.
     """
@@ -198,11 +197,7 @@ def _flatten(space: Space, obs: Array) -> Array:
         pictures = obs.reshape(len(obs), *cast("tuple[int, ...]", space.shape)).astype(np.uint8, copy=False)
         if pictures.ndim == 3:
             return pictures[:, None]
-        return (
-            np.ascontiguousarray(np.moveaxis(pictures, -1, 1))
-            if _channels_last(pictures.shape[1:])
-            else pictures
-        )
+        return np.ascontiguousarray(np.moveaxis(pictures, -1, 1)) if _channels_last(pictures.shape[1:]) else pictures
     match space:
         case spaces.Discrete():
             return np.eye(int(space.n), dtype=np.float32)[obs.reshape(-1).astype(np.int64) - int(space.start)]

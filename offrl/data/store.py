@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offrl.data.steps import arrays, from_arrays
+from offrl.data.steps import from_arrays
 from offrl.types import Steps
+
+Stored: TypeAlias = tuple[Steps, dict[str, Any]]  # steps and what was noted about them
+NewArray: TypeAlias = Callable[[str, tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 FORMAT = 1  # part of every cache's name: a change of layout never meets an old file
 
@@ -36,21 +38,22 @@ def aside(path: Path) -> Generator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def save_steps(folder: Path, steps: Steps, about: Mapping[str, Any]) -> None:
-    """Write every array as `<name>.npy`, and `about` as `about.json`, into `folder`, replacing it whole."""
-    with aside(folder) as fresh:
-        fresh.mkdir()
-        for name, value in arrays(steps).items():
-            np.save(fresh / f"{name}.npy", value, allow_pickle=False)
-        (fresh / "about.json").write_text(json.dumps(about))
+def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A memory-mapped array in `<name>.npy`, to be filled."""
+    return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
 
 
-def open_steps(folder: Path) -> tuple[Steps, dict[str, Any]] | None:
-    """Memory-map what `save_steps` wrote; None where there is nothing, or nothing whole."""
+def save_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Say what is in a folder of arrays; only with this they count as whole."""
+    (folder / "about.json").write_text(json.dumps(facts))
+
+
+def open_steps(folder: Path) -> Stored | None:
+    """Memory-map the steps in `folder`; None where there is nothing, or nothing whole."""
     try:
-        about = json.loads((folder / "about.json").read_text())
+        facts = json.loads((folder / "about.json").read_text())
         named = {file.stem: open_array(file) for file in folder.glob("*.npy")}
-        return from_arrays(named), about
+        return from_arrays(named), facts
     except (OSError, ValueError, KeyError):
         return None  # an unreadable cache is rebuilt
 
@@ -64,10 +67,3 @@ def content_key(files: list[Path], *more: object) -> str:
     """A short name for these files as they are now (names, sizes, modification times) and whatever else matters."""
     facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
     return hashlib.sha256(repr((FORMAT, facts, more)).encode()).hexdigest()[:16]
-
-
-def writable(folder: Path) -> bool:
-    """Whether new files can be made in `folder`, or in the nearest parent that exists."""
-    while not folder.exists():
-        folder = folder.parent
-    return os.access(folder, os.W_OK)

@@ -65,9 +65,7 @@ def loop_columns(steps: Steps, discount: float, n_step: int) -> dict[str, np.nda
         out["reward"].append(reward)
         out["last"].append(last)
         out["discount"].append(0.0 if steps.terminated[last] else discount ** (last - t + 1))
-        out["return_to_go"].append(
-            sum(discount ** (k - t) * float(steps.reward[k]) for k in range(t, stop + 1))
-        )
+        out["return_to_go"].append(sum(discount ** (k - t) * float(steps.reward[k]) for k in range(t, stop + 1)))
         out["timestep"].append(t - start)
         out["next_action"].append(steps.action[last + 1] if last < stop else np.zeros_like(steps.action[0]))
         if done[t]:

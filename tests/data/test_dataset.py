@@ -112,9 +112,7 @@ def test_statistics_are_those_of_the_data() -> None:
 def test_an_empty_dataset_is_refused() -> None:
     steps = make_steps([3], [True])
     with pytest.raises(UserError, match="no transitions"):
-        Dataset(
-            episodes.from_arrays({name: value[:0] for name, value in episodes.arrays(steps).items()}), SPEC
-        )
+        Dataset(episodes.from_arrays({name: value[:0] for name, value in episodes.arrays(steps).items()}), SPEC)
 
 
 def test_episodes_can_be_selected_and_joined() -> None:

@@ -152,7 +152,7 @@ def test_an_unwritable_cache_only_costs_time(monkeypatch: pytest.MonkeyPatch, ca
 
     steps = make_steps([4], [True])
     write(steps)
-    monkeypatch.setattr(minari.store, "save_steps", refuse)
+    monkeypatch.setattr(minari.store, "new_array", refuse)
     with caplog.at_level(logging.WARNING):
         same(steps, minari.read(ID).steps)
     assert "read in full each time" in caplog.text

@@ -19,10 +19,7 @@ def feed(replay: Replay, logs: list[Steps], start: int = 0, stop: int | None = N
     """Add row t of every log, for each t, with the history windows that an environment would show."""
     history = replay.spec.obs.history
     for t in range(start, len(logs[0]) if stop is None else stop):
-        rows = [
-            [getattr(log, name)[t] for log in logs]
-            for name in ("action", "reward", "terminated", "truncated")
-        ]
+        rows = [[getattr(log, name)[t] for log in logs] for name in ("action", "reward", "terminated", "truncated")]
         action, reward, terminated, truncated = (torch.from_numpy(np.array(row)) for row in rows)
         obs = torch.from_numpy(np.stack([log.obs[t] for log in logs]))
         next_obs = torch.from_numpy(np.stack([log.next_obs[t] for log in logs]))

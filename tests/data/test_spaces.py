@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offrl.data.spaces import action_spec, default_keys, flatten_obs, obs_spec, scale_action, unflatten_obs, unscale_action
+from offrl.data.spaces import (
+    action_spec,
+    default_keys,
+    flatten_obs,
+    obs_spec,
+    scale_action,
+    unflatten_obs,
+    unscale_action,
+)
 from offrl.errors import UserError
 
 GOAL = spaces.Dict(
@@ -55,7 +63,10 @@ def test_observations_go_flat_and_come_back(space: spaces.Space[Any], shape: tup
 
 def test_keys_choose_parts_in_order() -> None:
     obs = stacked(GOAL)
-    assert default_keys(GOAL) == ("desired_goal", "observation") or default_keys(GOAL) == ("observation", "desired_goal")
+    assert default_keys(GOAL) == ("desired_goal", "observation") or default_keys(GOAL) == (
+        "observation",
+        "desired_goal",
+    )
     flat = flatten_obs(GOAL, ("desired_goal", "achieved_goal"), obs)
     np.testing.assert_array_equal(flat, np.concatenate([obs["desired_goal"], obs["achieved_goal"]], axis=1))
     with pytest.raises(UserError, match="nothing"):

@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from offrl.build import build
+from offrl.data import steps as episodes
+from offrl.data.checks import check
+from offrl.data.files import FileData
+from offrl.data.steps import Recording
+from offrl.errors import UserError
+from offrl.types import Steps
+from tests.data.synthetic import DISCRETE, make_steps
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "dataset"
+
+
+def recipe(path: Path, **settings: Any) -> FileData:
+    """What `dataset=path` builds."""
+    node: dict[str, Any] = {}
+    for name in ("_prepared", "file"):
+        node |= yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    node.pop("defaults")
+    return build(node | {"obs_keys": None, "history": 0, "path": str(path), **settings}, "dataset")
+
+
+def read(path: Path, **settings: Any) -> Recording:
+    return recipe(path, **settings).read()
+
+
+def d4rl(steps: Steps) -> dict[str, np.ndarray]:
+    return {
+        "observations": steps.obs,
+        "actions": steps.action,
+        "rewards": steps.reward,
+        "terminals": steps.terminated,
+        "timeouts": steps.truncated,
+        "next_observations": steps.next_obs,
+        "infos/action_log_probs": steps.extra["log_prob"],
+    }
+
+
+def save(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, value in arrays.items():
+                file[name] = value
+    return path
+
+
+def write_csv(path: Path, steps: Steps, header: bool = True, **more: np.ndarray) -> Path:
+    """One row a step, with `episode`, `t` and `done`."""
+    number = np.repeat(np.arange(len(episodes.ends(steps))), episodes.lengths(steps))
+    columns = {
+        "episode": number,
+        "t": steps.obs[:, 1],
+        "obs_0": steps.obs[:, 0],
+        "obs_1": steps.obs[:, 1],
+        "obs_2": steps.obs[:, 2],
+    }
+    columns |= {"action": steps.action, "reward": steps.reward, "done": steps.terminated.astype(int), **more}
+    lines = [",".join(columns)] if header else []
+    lines += [",".join(str(value) for value in row) for row in zip(*columns.values(), strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def same(one: Steps, other: Steps, *, ends: bool = True) -> None:
+    for name, value in episodes.arrays(one).items():
+        if ends or name not in ("terminated", "truncated"):
+            np.testing.assert_allclose(episodes.arrays(other)[name], value, atol=1e-6, err_msg=name)
+
+
+STEPS = make_steps([4, 3, 5], [True, False, True])
+CHOICES = make_steps([4, 3, 5], [True, True, True], DISCRETE)
+
+
+@pytest.mark.parametrize("name", ["log.npz", "log.hdf5"])
+def test_d4rl_layout(tmp_path: Path, name: str) -> None:
+    recording = read(save(tmp_path / name, d4rl(STEPS)))
+    same(STEPS, recording.steps)
+    assert recording.spec.action.low == (-1.0, -1.0)
+
+
+def test_without_successors_the_last_step_of_a_truncated_episode_is_left_out_and_said(tmp_path: Path) -> None:
+    arrays = d4rl(STEPS)
+    del arrays["next_observations"]
+    recording = read(save(tmp_path / "log.npz", arrays))
+    assert episodes.lengths(recording.steps).tolist() == [4, 2, 5]
+    assert recording.steps.truncated.tolist() == [False] * 5 + [True] + [False] * 5
+    inner = ~recording.steps.terminated
+    assert (recording.steps.next_obs - recording.steps.obs)[inner, 1].tolist() == [1.0] * 9
+    assert "successor is not logged" in recording.metadata["notes"][0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_with_a_mapping(tmp_path: Path, suffix: str) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, prob=np.exp(-np.abs(CHOICES.extra["log_prob"])))
+    if suffix == ".parquet":
+        from pyarrow import csv, parquet
+
+        parquet.write_table(csv.read_csv(path), path := tmp_path / "log.parquet")
+    recording = read(path, obs=["obs_*"], action=["action"], terminated="done", probability="prob")
+    steps = recording.steps
+    np.testing.assert_allclose(steps.obs, CHOICES.obs)
+    np.testing.assert_array_equal(steps.action, CHOICES.action)
+    np.testing.assert_allclose(steps.extra["log_prob"], -np.abs(CHOICES.extra["log_prob"]), rtol=1e-4, atol=1e-5)
+    assert recording.spec.action.choices == (4,)
+    assert "discrete" in " ".join(recording.metadata["notes"])
+    inner = ~steps.terminated
+    np.testing.assert_allclose(steps.next_obs[inner], CHOICES.next_obs[inner])
+
+
+def test_parquet_lists_are_vectors(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {
+        "obs": list(STEPS.obs),
+        "action": list(STEPS.action),
+        "reward": STEPS.reward,
+        "done": STEPS.terminated,
+        "timeout": STEPS.truncated,
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "log.parquet")
+    assert read(tmp_path / "log.parquet").spec.obs.shape == (3,)
+    ragged = {**columns, "obs": [row[: 1 + i % 2] for i, row in enumerate(STEPS.obs)]}
+    parquet.write_table(pa.table(ragged), tmp_path / "log.parquet")
+    with pytest.raises(UserError, match=r"contradicts|differ in length"):
+        read(tmp_path / "log.parquet")
+
+
+def test_rows_are_put_in_order(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    header, *rows = path.read_text().splitlines()
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    path.write_text("\n".join([header, *(rows[i] for i in shuffled)]))
+    unknown = tmp_path / "other.csv"  # the usual names find t, but no clock
+    unknown.write_text(path.read_text().replace("episode,t,", "episode,clock,"))
+    with pytest.raises(UserError, match=r"alternate.*dataset\.order"):
+        read(unknown)
+    ordered = read(path, order="t").steps
+    assert not len(episodes.discontinuities(ordered))
+    assert sorted(episodes.lengths(ordered)) == [3, 4, 5]
+
+
+def test_ends_without_a_flag_are_guessed_and_said(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    path.write_text(path.read_text().replace("done", "ignored"))
+    ended = read(path)
+    assert ended.steps.terminated.sum() == 3
+    assert "3 episodes end without a flag: taken as terminated" in " ".join(ended.metadata["notes"])
+    cut = read(path, unmarked_end="truncated")
+    assert not cut.steps.terminated.any()
+    assert len(cut.steps) == 9
+    path.write_text(path.read_text().replace("episode", "nothing"))
+    with pytest.raises(UserError, match=r"where episodes end.*dataset\.episode"):
+        read(path)
+
+
+# Traps -------------------------------------------------------------------------------------------------------------
+
+
+def findings(recording: Recording, out_of_bounds: Any = "refuse") -> dict[str, str]:
+    return {f.check: f"{f.severity}: {f.message}" for f in check(recording, out_of_bounds)}
+
+
+def test_a_time_limit_stored_as_termination_is_suspected_and_repaired(tmp_path: Path) -> None:
+    steps = make_steps([5] * 9 + [3], [True] * 10)
+    path = save(tmp_path / "log.npz", d4rl(steps))
+    assert "warn: 9 of 10" in findings(read(path))["time limit"]
+    assert "timeouts_at=5" in findings(read(path))["time limit"]
+    dataset = recipe(path, timeouts_at=5).load()
+    assert dataset.steps.truncated.sum() == 9
+    assert dataset.steps.terminated.sum() == 1
+
+
+def test_actions_outside_their_bounds_are_refused_or_clipped_with_their_share(tmp_path: Path) -> None:
+    arrays = d4rl(STEPS)
+    arrays["actions"] = arrays["actions"].copy()
+    arrays["actions"][:3] = 1.5
+    path = save(tmp_path / "log.npz", arrays)
+    bounds = {"action_low": -1, "action_high": 1}
+    with pytest.raises(UserError, match=r"25\.00% of the actions.*out_of_bounds=clip"):
+        recipe(path, **bounds).load()
+    dataset = recipe(path, **bounds, out_of_bounds="clip").load()
+    assert np.abs(dataset.steps.action).max() == 1.0
+    inferred = read(path)
+    assert inferred.spec.action.high == (1.5, 1.5)
+    assert "bounds of actions taken from the data" in inferred.metadata["notes"][0]
+
+
+@pytest.mark.parametrize("name", ["log.npz", "log.hdf5"])
+def test_one_more_observation_than_actions_in_each_episode(tmp_path: Path, name: str) -> None:
+    arrays = d4rl(STEPS)
+    del arrays["next_observations"]
+    ends = episodes.ends(STEPS)
+    parts = np.split(STEPS.obs, ends[:-1] + 1)
+    arrays["observations"] = np.concatenate(
+        [np.append(p, STEPS.next_obs[e : e + 1], axis=0) for p, e in zip(parts, ends, strict=True)]
+    )
+    recording = read(save(tmp_path / name, arrays))
+    same(STEPS, recording.steps)
+    assert "one row more than actions" in recording.metadata["notes"][0]
+    arrays["observations"] = arrays["observations"][:-1]
+    with pytest.raises(UserError, match=r"contradicts itself: \[14\] rows.*12 actions in 3 episodes"):
+        read(save(tmp_path / name, arrays))
+
+
+def test_a_csv_without_a_header_is_recognised(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, header=False)
+    with pytest.raises(UserError, match=r"no header.*dataset\.header"):
+        read(path)
+    header = ["episode", "t", "obs_0", "obs_1", "obs_2", "action", "reward", "done"]
+    np.testing.assert_allclose(read(path, header=header).steps.obs, CHOICES.obs)
+
+
+def test_arrays_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    arrays = d4rl(STEPS)
+    for name in ("actions", "terminals", "infos/action_log_probs"):
+        with pytest.raises(UserError, match=r"contradicts itself.*11 rows"):
+            read(save(tmp_path / "log.npz", arrays | {name: arrays[name][:-1]}))
+
+
+def test_attributes_that_contradict_the_arrays_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "log.hdf5", d4rl(STEPS))
+    with h5py.File(path, "a") as file:
+        file.attrs["total_steps"] = 1000
+    with pytest.raises(UserError, match=r"total_steps=1,000 but has 12"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["log.npz", "log.hdf5"])
+def test_goal_observations(tmp_path: Path, name: str) -> None:
+    arrays = d4rl(STEPS)
+    for role in ("observations", "next_observations"):
+        whole = arrays.pop(role)
+        arrays |= {
+            f"{role}/observation": whole,
+            f"{role}/achieved_goal": whole[:, :2],
+            f"{role}/desired_goal": whole[:, 1:2],
+        }
+    path = save(tmp_path / name, arrays)
+    recording = read(path)
+    assert recording.spec.obs.shape == (4,)
+    assert set(recording.obs_keys) == {"observation", "desired_goal"}
+    assert recording.steps.extra["obs/achieved_goal"].shape == (12, 2)
+    assert read(path, obs_keys=["achieved_goal"]).spec.obs.shape == (2,)
+
+
+@pytest.mark.parametrize("name", ["log.npz", "log.hdf5", "log.parquet"])
+def test_an_incomplete_download_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        parquet.write_table(pa.table({"reward": np.arange(1000.0)}), path)
+    else:
+        save(path, d4rl(make_steps([500], [True])))
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=f"{name} cannot be read.*incomplete"):
+        read(path)
+    with pytest.raises(UserError, match=f"instead of {len(content):,}: the download is incomplete"):
+        read(path, size=len(content))
+    with pytest.raises(UserError, match="sha256"):
+        read(path, sha256=digest)
+    Path(f"{path}.sha256").write_text(f"{digest}  {name}\n")
+    with pytest.raises(UserError, match="sha256"):
+        read(path)
+
+
+def test_an_incomplete_csv_is_named(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    path.write_text(path.read_text()[:-12])
+    with pytest.raises(UserError, match=r"log\.csv cannot be read.*incomplete"):
+        read(path)
+
+
+def test_whole_numbers_where_floats_belong_are_said(tmp_path: Path) -> None:
+    arrays = d4rl(STEPS) | {"actions": np.sign(STEPS.action).astype(np.int64)}
+    recording = read(save(tmp_path / "log.npz", arrays))
+    assert recording.spec.action.kind == "continuous"
+    assert "were they rounded?" in recording.metadata["notes"][0]
+    arrays["observations"] = (STEPS.obs * 1e8).astype(np.int64)
+    notes = " ".join(read(save(tmp_path / "log.npz", arrays)).metadata["notes"])
+    assert "2^24" in notes
+    floats = d4rl(CHOICES) | {"actions": CHOICES.action.astype(np.float64)}
+    notes = " ".join(read(save(tmp_path / "log.npz", floats)).metadata["notes"])
+    assert "dataset.action_kind=discrete?" in notes
+    chosen = read(save(tmp_path / "log.npz", floats), action_kind="discrete", choices=6)
+    assert chosen.spec.action.choices == (6,)
+    assert chosen.steps.action.dtype == np.int64
+
+
+def test_holes_and_words_are_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    good = path.read_text().splitlines()
+    cells = good[3].split(",")
+    cells[3] = ""
+    path.write_text("\n".join([*good[:3], ",".join(cells), *good[4:]]))
+    with pytest.raises(UserError, match=r"NaN or infinite: obs in 1 rows \(row 2\)"):
+        recipe(path).load()
+    cells[3] = "left"
+    path.write_text("\n".join([*good[:3], ",".join(cells), *good[4:]]))
+    with pytest.raises(UserError, match=r"column obs_1 .*is not numbers"):
+        read(path)
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    with pytest.raises(UserError, match=r"dataset\.reward=gain: no such column; .*obs_0"):
+        read(path, reward="gain")
+    path.write_text(path.read_text().replace("reward", "gain"))
+    with pytest.raises(UserError, match=r"known as reward: name it with dataset\.reward"):
+        read(path)
+
+
+# Files that run code ------------------------------------------------------------------------------------------------
+
+
+class Mischief:
+    """Leaves a mark when unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_pickles_are_never_opened(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    objects = np.array([Mischief(mark)], dtype=object)
+    np.savez(tmp_path / "log.npz", observations=objects, rewards=np.zeros(1))
+    np.save(tmp_path / "log.npy", objects, allow_pickle=True)
+    (tmp_path / "log.pkl").write_bytes(pickle.dumps(Mischief(mark)))
+    (tmp_path / "fake.npz").write_bytes(pickle.dumps(Mischief(mark)))
+    (tmp_path / "log.yaml").write_text(f"!!python/object/apply:os.mkdir ['{mark}']")
+    for name in ("log.npz", "log.npy", "log.pkl", "fake.npz", "log.yaml"):
+        with pytest.raises(UserError):
+            read(tmp_path / name)
+        assert not mark.exists(), name
+    with pytest.raises(yaml.YAMLError):
+        OmegaConf.load(tmp_path / "log.yaml")
+    assert not mark.exists()
+    pickle.loads((tmp_path / "log.pkl").read_bytes())
+    assert mark.exists(), "the trap itself works"
+
+
+def test_unknown_and_missing_files_are_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read(tmp_path / "log.csv")
+    (tmp_path / "log.txt").write_text("x")
+    with pytest.raises(UserError, match=r"unknown kind '\.txt'"):
+        read(tmp_path / "log.txt")
+
+
+def test_objects_in_hdf5_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "log.hdf5", "w") as file:
+        file["observations"] = ["a", "b"]
+    with pytest.raises(UserError, match="objects or text"):
+        read(tmp_path / "log.hdf5")
+
+
+def test_a_minari_file_is_recognised(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "main_data.hdf5", "w") as file:
+        file["episode_0/actions"] = np.zeros(3)
+    with pytest.raises(UserError, match="by its id"):
+        read(tmp_path / "main_data.hdf5")

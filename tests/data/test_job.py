@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from offrl.data import minari
+from offrl.errors import UserError
+from offrl.jobs import dataset as job
+from tests.data.synthetic import make_steps
+from tests.data.test_files import CHOICES, STEPS, d4rl, recipe, save, write_csv
+from tests.data.test_recipes import PLAIN
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+
+
+def run(action: str, dataset: dict[str, Any] | None = None, **more: Any) -> None:
+    keys = {"report": None, "to": None, "description": None, "overwrite": False}
+    job.run({**keys, "action": action, "dataset": dataset, **more}, Path())
+
+
+def node(path: Path, **settings: Any) -> dict[str, Any]:
+    made = recipe(path, **settings)
+    return {"_target_": "offrl.data.files.FileData", **vars(made), "path": str(path)}
+
+
+def test_a_log_becomes_a_dataset_that_lists_shows_and_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("list")
+    assert "no datasets" in capsys.readouterr().out
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    run("import", node(path, probability=None), to="my/log-v0")
+    run("list")
+    assert "my/log-v0" in capsys.readouterr().out
+    stored = PLAIN | {"id": "my/log-v0"}
+    run("show", stored)
+    assert "imported from log.csv" in capsys.readouterr().out
+    direct, again = recipe(path).read(), minari.read("my/log-v0")
+    np.testing.assert_allclose(direct.steps.obs, again.steps.obs)
+    assert direct.spec == again.spec
+    with pytest.raises(UserError, match="exists already"):
+        run("import", node(path), to="my/log-v0")
+
+
+def test_check_reports_and_fails_on_poison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = save(tmp_path / "good.npz", d4rl(STEPS))
+    run("check", node(good), report=str(tmp_path / "report"))
+    report = json.loads((tmp_path / "report" / "check.json").read_text())
+    assert (report["transitions"], report["terminated"], report["truncated"]) == (12, 2, 1)
+    assert {one["severity"] for one in report["findings"]} == {"ok"}
+    assert (tmp_path / "report" / "returns.png").read_bytes().startswith(b"\x89PNG")
+    bad = make_steps([4], [True])
+    bad.reward[1] = np.nan
+    capsys.readouterr()
+    with pytest.raises(UserError, match=r"would spoil training \(finite\)"):
+        run("check", node(save(tmp_path / "bad.npz", d4rl(bad))))
+    assert "row 1" in capsys.readouterr().out
+
+
+def test_what_is_missing_is_said() -> None:
+    with pytest.raises(UserError, match="did you mean 'check'"):
+        run("chek")
+    with pytest.raises(UserError, match="needs a dataset"):
+        run("show")
+    with pytest.raises(UserError, match="to= is missing"):
+        run("import")
