@@ -24,7 +24,7 @@ from offrl.train.rundir import RunDir, now, surroundings
 
 
 def run(config: dict[str, Any], folder: Path) -> float | None:
-    """Train as `config` says, into `folder`; the headline is the last evaluation's return (its score, if it has one)."""
+    """Train as `config` says, into `folder`; returns the headline: the last evaluation's score, or else its return."""
     check_experience(config)
     shorten(config)
     device = torch.device(config["hardware"]["device"])

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from offrl.errors import UserError
@@ -27,7 +27,7 @@ def explain(path: Path, error: OSError) -> UserError:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """A path to write to instead of `path`, which it replaces when the block ends well, and only then.
 
     Raises `UserError` where the operating system refuses; what was at `path` before then stays.

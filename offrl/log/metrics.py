@@ -1,4 +1,4 @@
-"""The metrics of a run in one columnar file: a row for each time that something was logged, a column for each quantity."""
+"""The metrics of a run in one columnar file: a row each time that something was logged, a column for each quantity."""
 
 from __future__ import annotations
 

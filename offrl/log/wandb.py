@@ -27,17 +27,17 @@ class Wandb:
         """Begin a run, or go on with the one of `label.id`. Online without a key or a network becomes offline."""
         if self.mode == "disabled":
             return NoLogger()
-        import wandb
+        from wandb.errors import Error
 
         try:
             return WandbLogger(self._begin(self.mode, folder, config, label))
-        except wandb.errors.Error as error:
+        except Error as error:
             if self.mode == "offline":
                 raise
             reason = str(error).strip().splitlines()[0]
             print(
-                f"logger: Weights & Biases cannot be reached ({reason}); this run is kept offline in {folder / 'wandb'}: "
-                "`wandb login`, then `wandb sync` sends it",
+                f"logger: Weights & Biases cannot be reached ({reason}); this run is kept offline in "
+                f"{folder / 'wandb'}: `wandb login`, then `wandb sync` sends it",
                 file=sys.stderr,
             )
             return WandbLogger(self._begin("offline", folder, config, label))

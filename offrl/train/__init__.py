@@ -1,0 +1,1 @@
+"""Training: trainers, their one loop, and the run folder."""

@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -76,8 +76,8 @@ class Guard:
         Record()(moment)
         write_policy(run, run.folder.checkpoints / "diverged.pt", step)
         raise Diverged(
-            f"the training diverged by step {step:,}: {fault}. Metrics and policy up to there are in {run.folder.root}. "
-            "The usual remedies: a lower algo.lr, smaller rewards, clipped or normalised observations"
+            f"the training diverged by step {step:,}: {fault}. Metrics and policy up to there are in "
+            f"{run.folder.root}. The usual remedies: a lower algo.lr, smaller rewards, clipped or normalised observations"
         )
 
 
@@ -105,7 +105,7 @@ class Evaluate:
 class Record:
     """Keeps the row that the callbacks before it have filled."""
 
-    interval: int = 1
+    interval: int = 0
 
     def __call__(self, moment: Moment) -> None:
         if moment.row:
@@ -147,16 +147,14 @@ class Bar:
     shown: dict[str, str] = field(default_factory=dict[str, str])
 
     @contextlib.contextmanager
-    def shown_from(self, trainer: Trainer) -> Iterator[None]:
+    def shown_from(self, trainer: Trainer) -> Generator[None]:
         """Show the bar within the block, from where the trainer is."""
         if not sys.stderr.isatty():
             yield
             return
         from tqdm import tqdm
 
-        with tqdm(
-            total=trainer.total, initial=trainer.step, desc=self.name, unit="step", unit_scale=True
-        ) as self.bar:
+        with tqdm(total=trainer.total, initial=trainer.step, desc=self.name, unit="step", unit_scale=True) as self.bar:
             yield
 
     def __call__(self, moment: Moment) -> None:
@@ -164,9 +162,7 @@ class Bar:
             return
         for key in ("evaluation/score", "evaluation/return", "train/return"):
             if key in moment.row:
-                self.shown[key.rpartition("/")[2] if key != "train/return" else "training"] = (
-                    f"{moment.row[key]:.1f}"
-                )
+                self.shown[key.rpartition("/")[2] if key != "train/return" else "training"] = f"{moment.row[key]:.1f}"
         self.bar.set_postfix(self.shown, refresh=False)
         self.bar.update(moment.trainer.step - self.bar.n)
 
@@ -182,14 +178,10 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            self.previous = {
-                number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)
-            }
+            self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -70,11 +70,7 @@ def _digest(path: Path) -> str:
 
 def _damaged(path: Path, why: str) -> str:
     older = [other for other in numbered(path.parent) if other.name < path.name]
-    remedy = (
-        f"delete it to go on from {older[-1].name}"
-        if older
-        else "there is no older one, so start the run again"
-    )
+    remedy = f"delete it to go on from {older[-1].name}" if older else "there is no older one, so start the run again"
     return f"{path} is damaged ({why}): {remedy}"
 
 
@@ -140,9 +136,7 @@ def spec_from(state: Mapping[str, Any]) -> Spec:
     """The inverse of `dataclasses.asdict` for a `Spec`."""
 
     def tuples(node: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in node.items()
-        }  # pyright: ignore[reportUnknownArgumentType]
+        return {key: tuple(value) if isinstance(value, list | tuple) else value for key, value in node.items()}  # pyright: ignore[reportUnknownArgumentType]
 
     return Spec(ObsSpec(**tuples(state["obs"])), ActionSpec(**tuples(state["action"])))
 

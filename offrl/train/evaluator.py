@@ -83,9 +83,7 @@ def evaluate(policy: Policy, env: VectorEnv, episodes: int, seed: int, device: t
             if quota[episode.env]:
                 quota[episode.env] -= 1
                 done.append(episode)
-    return _result(
-        sorted(done, key=lambda episode: episode.env)
-    )  # the order does not depend on their lengths
+    return _result(sorted(done, key=lambda episode: episode.env))  # the order does not depend on their lengths
 
 
 def _result(episodes: Sequence[Episode]) -> Result:

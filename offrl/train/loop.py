@@ -68,9 +68,7 @@ class RunContext:
 class Trainer(ABC):
     """One way of feeding an algorithm. Fields are its knobs, each given once in its YAML; `begin` makes the rest."""
 
-    experience: ClassVar[
-        frozenset[Experience]
-    ]  # what it feeds; the algorithm must be able to learn from all of it
+    experience: ClassVar[frozenset[Experience]]  # what it feeds; the algorithm must be able to learn from all of it
     totals: ClassVar[tuple[str, ...]]  # the knobs that say how long, which may change when a run is resumed
 
     log_interval: int  # steps between two rows of metrics
@@ -122,7 +120,7 @@ class Trainer(ABC):
         self.update, self.env_step = cast(int, state["update"]), cast(int, state["env_step"])
         self.meter.load(cast(State, state["meter"]), run.device)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a trainer without environments has nothing to let go of
         """Let go of environments."""
 
 
@@ -136,7 +134,10 @@ class Moment:
 
 
 class Callback(Protocol):
-    """Something that is due whenever `step` passes a multiple of `interval`, and at the end."""
+    """Something that is due whenever `step` passes a multiple of `interval`, and at the end.
+
+    With an interval of 0 it is due whenever another one is.
+    """
 
     @property
     def interval(self) -> int: ...
@@ -146,14 +147,13 @@ class Callback(Protocol):
 
 def fit(trainer: Trainer, run: RunContext, callbacks: Sequence[Callback]) -> None:
     """Train to the end. Callbacks that are due at the same step are called in their order."""
+    intervals = [callback.interval for callback in callbacks if callback.interval]
     while trainer.step < trainer.total:
         before, start = trainer.step, time.perf_counter()
-        trainer.advance(min(trainer.total, *((before // c.interval + 1) * c.interval for c in callbacks)))
+        trainer.advance(min(trainer.total, *((before // every + 1) * every for every in intervals)))
         run.progress.seconds += time.perf_counter() - start
-        moment = Moment(trainer, run, {})
+        moment, after = Moment(trainer, run, {}), trainer.step
         for callback in callbacks:
-            if (
-                trainer.step // callback.interval > before // callback.interval
-                or trainer.step >= trainer.total
-            ):
+            every = callback.interval
+            if not every or after // every > before // every or after >= trainer.total:
                 callback(moment)

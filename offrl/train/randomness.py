@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, cast
 
 import numpy as np
@@ -45,7 +45,7 @@ def set_random_state(state: State) -> None:
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed() -> Generator[None]:
     """Whatever is drawn inside, the generators go on afterwards as if it had not been."""
     state = random_state()
     try:

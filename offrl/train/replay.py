@@ -38,9 +38,7 @@ class OnReplay(Trainer):
     def check(self) -> None:
         super().check()
         if self.updates_per_step < 0 or self.update_interval < 1 or self.capacity < 1:
-            raise UserError(
-                "trainer.updates_per_step must be ≥ 0, trainer.update_interval and trainer.capacity ≥ 1"
-            )
+            raise UserError("trainer.updates_per_step must be ≥ 0, trainer.update_interval and trainer.capacity ≥ 1")
 
     @property
     def step(self) -> int:
@@ -85,7 +83,8 @@ class OnReplay(Trainer):
         beyond = self.env_step - self.warmup
         if beyond <= 0 or beyond % self.update_interval >= self._env.num_envs:
             return 0
-        return math.floor(beyond * self.updates_per_step + 1e-6) - self.online_update
+        owed = math.floor(beyond * self.updates_per_step + 1e-6) - self.online_update
+        return owed - owed % max(self._updater.per_call, 1)  # a compiled graph holds so many at once
 
     def read(self) -> dict[str, float]:
         return super().read() | self._actor.read()

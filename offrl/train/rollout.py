@@ -19,9 +19,9 @@ from offrl.types import Batch, Experience, Rollout, State
 
 @dataclass(eq=False, kw_only=True)
 class OnRollouts(Trainer):
-    """`steps` environment steps in rollouts of `algo.horizon` steps of every environment. A step is an environment step.
+    """`steps` environment steps, in rollouts of `algo.horizon` steps of every environment.
 
-    With `network.normalize_obs` the statistics are of all observations so far, and move only between two rollouts; the
+    A step is an environment step. With `network.normalize_obs` the statistics are of all observations so far, and move only between two rollouts; the
     first rollout is not normalised. The last rollout may overshoot `steps`: it is never shorter than the others.
     """
 
@@ -42,9 +42,7 @@ class OnRollouts(Trainer):
         self._actor = Actor(self._env, run.algo, run.device, run.seed)
         self._updater = Updater(run.algo, self.meter, run.compile, run.updates_per_call)
         self._moments = RunningMoments(run.spec.obs.shape) if run.algo.normalizes_obs else None
-        self._scaler = (
-            RewardScaler(self._env.num_envs, run.algo.return_discount) if self.reward_scaling else None
-        )
+        self._scaler = RewardScaler(self._env.num_envs, run.algo.return_discount) if self.reward_scaling else None
 
     def advance(self, until: int) -> None:
         while self.env_step < until:
@@ -79,19 +77,18 @@ class OnRollouts(Trainer):
 
     def _epoch(self, batch: Batch) -> None:
         """One pass over the rows in random order; the last minibatch holds what is left."""
-        for index in torch.randperm(len(batch.reward), device=self._device).split(self._algo.batch_size):
-            self._updater.learn(Batch(*(_rows(column, index) for column in batch)))
+        order = torch.randperm(len(batch.reward), device=self._device)
+        shuffled = Batch(*(_rows(column, order) for column in batch))  # one gather, then views
+        for start in range(0, len(order), self._algo.batch_size):
+            rows = slice(start, start + self._algo.batch_size)
+            self._updater.learn(Batch(*(_rows(column, rows) for column in shuffled)))
             self.update += 1
 
     def read(self) -> dict[str, float]:
         return super().read() | self._actor.read()
 
     def state(self) -> State:
-        extra = {
-            name: part.state()
-            for name, part in (("moments", self._moments), ("scaler", self._scaler))
-            if part
-        }
+        extra = {name: part.state() for name, part in (("moments", self._moments), ("scaler", self._scaler)) if part}
         return {**super().state(), "actor": self._actor.state(), **extra}
 
     def load(self, state: State, run: RunContext) -> None:
@@ -105,5 +102,5 @@ class OnRollouts(Trainer):
         self._env.close()
 
 
-def _rows(column: Tensor, index: Tensor) -> Tensor:
+def _rows(column: Tensor, index: Tensor | slice) -> Tensor:
     return column[index] if column.numel() else column  # an absent column stays absent

@@ -76,9 +76,7 @@ class RunDir:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.yaml."""
         with replacing(self.root / "config.yaml") as aside:
-            aside.write_text(
-                yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8"
-            )
+            aside.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def note(self, **facts: object) -> None:
         """Add to run.json."""
@@ -136,7 +134,5 @@ def _git() -> dict[str, object] | None:
 
 
 def _run_git(root: Path, *command: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *command], capture_output=True, text=True, check=True, timeout=10
-    )
+    done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()

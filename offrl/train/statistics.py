@@ -23,9 +23,7 @@ class RunningMoments:
         rows = rows.detach().to("cpu", torch.float64)
         size, mean = rows.shape[0], rows.mean(0)
         delta, total = mean - self.mean, self.count + size
-        self.squares = (
-            self.squares + (rows - mean).square().sum(0) + delta.square() * (self.count * size / total)
-        )
+        self.squares = self.squares + (rows - mean).square().sum(0) + delta.square() * (self.count * size / total)
         self.mean = self.mean + delta * (size / total)
         self.count = total
 
@@ -49,7 +47,7 @@ class RunningMoments:
 
 
 class RewardScaler:
-    """Divides rewards by the running standard deviation of the discounted return (as in OpenAI's and SB3's VecNormalize).
+    """Divides rewards by the running standard deviation of the discounted return, as VecNormalize of SB3 does.
 
     The quotient is clipped to [-10, 10]. Only what the algorithm learns from is scaled, never what is reported.
     """

@@ -25,7 +25,7 @@ class Meter:
             if name not in self.sums:
                 self.sums[name], self.counts[name] = torch.zeros_like(value), 0
             self.counts[name] += counts[name]
-        torch._foreach_add_([self.sums[name] for name in sums], list(sums.values()))
+        torch._foreach_add_([self.sums[name] for name in sums], list(sums.values()))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
     def read(self) -> dict[str, float]:
         """Means since the last call, and a fresh start: the one place that waits for the device."""

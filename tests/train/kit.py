@@ -19,8 +19,8 @@ from offrl.log.logger import NoLogger
 from offrl.paths import config_dir
 from offrl.train.evaluator import Evaluator
 from offrl.train.loop import RunContext, Trainer
-from offrl.train.rundir import RunDir
 from offrl.train.run import train
+from offrl.train.rundir import RunDir
 from offrl.types import Steps
 
 SMALL = ("name=test", "logger=none", "network.hidden=[16,16]", "algo.batch_size=16", "trainer.log_interval=20",
@@ -59,13 +59,14 @@ def random_data(env: Env, steps: int = 250) -> Steps:
         rows.append((obs, action, seen.reward, seen.terminated, seen.truncated, seen.next_obs))
         obs = seen.obs
     vector.close()
-    return Steps(*(torch.cat(column).numpy() for column in zip(*rows, strict=True)))
+    columns: list[Any] = [torch.cat(column).numpy() for column in zip(*rows, strict=True)]
+    return Steps(*columns)
 
 
 def begin(folder: Path, node: dict[str, Any], steps: Steps | None = None) -> tuple[Trainer, RunContext]:
     """A trainer and its context, seeded, as the training job makes them."""
     random.seed(node["seed"])
-    np.random.seed(node["seed"])
+    np.random.seed(node["seed"])  # noqa: NPY002 - as the launcher does
     torch.manual_seed(node["seed"])
     algo, trainer = cast(Algorithm, build(node["algo"])), cast(Trainer, build(node["trainer"]))
     env, device = cast(Env, build(node["env"])), torch.device("cpu")

@@ -9,17 +9,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from offrl.build import locate
 from offrl.errors import UserError
 from offrl.log.metrics import read_metrics
 from offrl.train import checkpoint
 from offrl.train.loop import RunContext, Trainer
-from tests.train.kit import RUNS, begin, config, run, same
+from tests.train.kit import RUNS, config, run, same
 
 TIMED = ("seconds", "rate/updates_per_second", "rate/env_steps_per_second")
 
@@ -45,19 +46,15 @@ def metrics(context: RunContext) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_resumed_run_equals_uninterrupted_run(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_run_equals_uninterrupted_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node = config(*RUNS[name])
     whole = run(tmp_path / "whole", node)
-    trainer, half = begin(tmp_path / "half", node)
     with monkeypatch.context() as patch:
-        stop_at(patch, type(trainer), 130 if name != "offline" else 70)
+        stop_at(patch, cast("type[Trainer]", locate(node["trainer"])), 130 if name != "offline" else 70)
         with pytest.raises(Stop):
-            run(tmp_path / "half2", node)
-    half.evaluator and half.evaluator.close()
-    torch.rand(7), np.random.rand(3)  # whatever else the process draws must not matter
-    resumed = run(tmp_path / "half2", node, resume=True)
+            run(tmp_path / "half", node)
+    torch.rand(7)  # whatever else the process draws must not matter
+    resumed = run(tmp_path / "half", node, resume=True)
     assert same(whole.algo.state_dict(), resumed.algo.state_dict())
     assert whole.progress.last == resumed.progress.last
     assert whole.progress.best == resumed.progress.best
@@ -65,7 +62,7 @@ def test_resumed_run_equals_uninterrupted_run(
     assert expected.keys() == got.keys()
     for key in expected:
         np.testing.assert_array_equal(expected[key], got[key], err_msg=key)
-    assert json.loads((tmp_path / "half2" / "run.json").read_text())["status"] == "finished"
+    assert json.loads((tmp_path / "half" / "run.json").read_text())["status"] == "finished"
 
 
 @pytest.mark.parametrize("name", RUNS)

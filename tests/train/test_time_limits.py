@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from offrl.algos.base import Algorithm
 from tests.train.kit import config, run
 
 DISCOUNT = 0.8
@@ -24,12 +24,12 @@ RUNS = {
     "replay": (*DQN, *ONLINE, "trainer.steps=700"),
     "replay, n-step": (*DQN, *ONLINE, "trainer.steps=700", "trainer.n_step=3", "env.num_envs=3"),
     "offline_to_online": (*DQN, *ONLINE, "trainer=offline_to_online", "trainer.updates=300", "trainer.steps=400"),
-    "rollout": ("algo=ppo", "policy=categorical", *COMMON, "trainer.steps=9000", "algo.horizon=75", "env.num_envs=2",
+    "rollout": ("algo=ppo", "policy=categorical", *COMMON, "trainer.steps=6000", "algo.horizon=50", "env.num_envs=2",
                 "algo.trace=0.9"),
 }  # fmt: skip
 
 
-def values(algo: Algorithm) -> list[float]:
+def values(algo: Any) -> list[float]:
     """What the algorithm takes the two states to be worth."""
     states = torch.eye(2)
     with torch.no_grad():
