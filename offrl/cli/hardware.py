@@ -43,7 +43,8 @@ class Hardware:
         torch.set_flush_denormal(self.flush_denormals)  # before the pool exists: its threads inherit the mode
         torch.set_num_threads(self.threads)
         torch.set_float32_matmul_precision(self.precision)
-        torch.use_deterministic_algorithms(self.deterministic)
+        if self.deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports all compilers
+            torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = not self.deterministic
         torch.autograd.set_detect_anomaly(self.detect_anomaly)
         if self.device == "cuda" and not torch.cuda.is_available():
