@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Contender, add_peer_options, machine, present, rate, ratio, save, table, take_turns
+from benchmarks.harness import (
+    Contender,
+    add_peer_options,
+    machine,
+    present,
+    rate,
+    ratio,
+    save,
+    table,
+    take_turns,
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,11 @@ class Task:
 # 2048 steps a rollout in each, which are 320 minibatches of 64 whatever the number of environments.
 TASKS = {
     "ppo_cartpole_8": Task(
-        ("algo=ppo", "env=cartpole", "env.num_envs=8", "algo.horizon=256"), "PPO", "CartPole-v1", 8, {"n_steps": 256}
+        ("algo=ppo", "env=cartpole", "env.num_envs=8", "algo.horizon=256"),
+        "PPO",
+        "CartPole-v1",
+        8,
+        {"n_steps": 256},
     ),
     "ppo_halfcheetah_1": Task(("algo=ppo", "env=halfcheetah", "env.num_envs=1"), "PPO", "HalfCheetah-v5"),
     "ppo_halfcheetah_8": Task(

@@ -29,9 +29,13 @@ class WorkerFailed(RuntimeError):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The caller's environment with every thread pool held to `threads`."""
+    """The caller's environment with every thread pool held to `threads`.
+
+    Waiting threads do not spin, for anyone: on a machine that does anything else, spinning costs a plain loop tenfold.
+    """
     pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(pools, str(threads)), "PYTHONWARNINGS": "ignore"}
+    more = {**dict.fromkeys(pools, str(threads)), "GOMP_SPINCOUNT": "0", "PYTHONWARNINGS": "ignore"}
+    return {**os.environ, **more}
 
 
 class Worker:
@@ -79,9 +83,7 @@ class Contender:
     args: tuple[str, ...] = ()
 
 
-def take_turns(
-    contenders: Sequence[Contender], rounds: int, seconds: float, threads: int
-) -> dict[str, dict[str, Any]]:
+def take_turns(contenders: Sequence[Contender], rounds: int, seconds: float, threads: int) -> dict[str, dict[str, Any]]:
     """`rounds` times each contender in turn, never two at once; name -> versions and its records."""
     workers = {c.name: Worker(c.python, c.module, c.args, threads) for c in contenders}
     records: dict[str, list[Record]] = {name: [] for name in workers}
@@ -143,9 +145,7 @@ def add_peer_options(parser: argparse.ArgumentParser) -> None:
     """`--d3rlpy-python` and `--sb3-python`: where the competitors live."""
     for peer in ("d3rlpy", "sb3"):
         default = os.environ.get(f"OFFRL_BENCH_{peer.upper()}", VENVS / peer / "bin" / "python")
-        parser.add_argument(
-            f"--{peer}-python", type=Path, default=Path(default), help=f"Python that has {peer}"
-        )
+        parser.add_argument(f"--{peer}-python", type=Path, default=Path(default), help=f"Python that has {peer}")
 
 
 def present(python: Path, peer: str) -> bool:

@@ -47,8 +47,8 @@ def synthetic(rows: int, algo: Algorithm) -> Dataset:
     from offrl.types import ActionSpec, ObsSpec, Spec, Steps
 
     log = hopper_like(rows)
-    bounds = {"low": (-1.0,) * ACTION, "high": (1.0,) * ACTION}
-    spec = Spec(ObsSpec((OBS,)), ActionSpec("continuous", (ACTION,), **bounds))
+    bound = (1.0,) * ACTION
+    spec = Spec(ObsSpec((OBS,)), ActionSpec("continuous", (ACTION,), low=tuple(-x for x in bound), high=bound))
     return Dataset(Steps(**log._asdict()), spec, needs=algo.needs, discount=algo.return_discount)
 
 

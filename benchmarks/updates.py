@@ -32,7 +32,11 @@ CHANGES = {"bc": ("policy=deterministic",)}  # as the others clone; our default 
 
 def contenders(algo: str, rows: int, threads: int, d3rlpy: Path | None) -> list[Contender]:
     """Who takes part."""
-    here, many, args = Path(sys.executable), ("--rows", str(rows)), ("--algo", algo, "--threads", str(threads))
+    here, many, args = (
+        Path(sys.executable),
+        ("--rows", str(rows)),
+        ("--algo", algo, "--threads", str(threads)),
+    )
     ours = (*many, f"algo={algo}", f"hardware.threads={threads}", "trainer=offline", *CHANGES.get(algo, ()))
     found = [
         Contender("offrl", here, "benchmarks.ours", ours),
@@ -76,9 +80,7 @@ def report(content: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure every algorithm, print the table, keep the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algos", nargs="+", default=ALGOS, choices=ALGOS)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)

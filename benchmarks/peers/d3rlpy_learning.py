@@ -1,8 +1,9 @@
 """d3rlpy on given data: what the same number of updates teaches it.
 
-Settings are those of d3rlpy's own reproductions for MuJoCo (its `reproductions/offline`): TD3+BC standardises observations;
-IQL scales rewards by 1000 over the range of returns and anneals the actor's rate to zero; CQL has three layers and no
-Lagrange multiplier; everything else is its default. Denormals are flushed to zero, which changes speed and not learning.
+Settings are those of d3rlpy's own reproductions for MuJoCo (its folder `reproductions/offline`): TD3+BC standardises
+observations; IQL scales rewards by 1000 over the range of returns and anneals the actor's rate to zero; CQL has three
+layers and no Lagrange multiplier; everything else is its default. Denormals are flushed to zero, which changes speed
+and not learning.
 
 Run in an environment of its own (see README.md), on arrays that `python -m benchmarks.learning` exports:
 
@@ -40,9 +41,9 @@ def make(algo: str, updates: int) -> QLearningAlgoBase:
         scaler = d3rlpy.preprocessing.ReturnBasedRewardScaler(multiplier=1000.0)
         return algos.IQLConfig(reward_scaler=scaler, actor_optim_factory=anneal).create("cpu:0")
     layers = models.VectorEncoderFactory([256, 256, 256])
-    return algos.CQLConfig(
-        actor_encoder_factory=layers, critic_encoder_factory=layers, alpha_learning_rate=0.0
-    ).create("cpu:0")
+    return algos.CQLConfig(actor_encoder_factory=layers, critic_encoder_factory=layers, alpha_learning_rate=0.0).create(
+        "cpu:0"
+    )
 
 
 def load(path: Path) -> d3rlpy.dataset.MDPDataset:
@@ -82,9 +83,7 @@ def run(args: argparse.Namespace, dataset: d3rlpy.dataset.MDPDataset, seed: int)
 
 def main() -> None:
     """Train every seed in turn and rewrite the output after each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algo", required=True, choices=["bc", "td3_bc", "iql", "cql"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--env", default="Hopper-v5")

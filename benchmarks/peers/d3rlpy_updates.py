@@ -6,6 +6,7 @@ python -m benchmarks.peers.d3rlpy_updates --algo iql
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import d3rlpy
 import torch
@@ -31,7 +32,7 @@ ENCODERS = {
 def make(algo: str, batch_size: int) -> QLearningAlgoBase:
     """The algorithm at its defaults, but for the layers and the batch, which every competitor shares."""
     encoders = ENCODERS.get(algo, ("actor_encoder_factory", "critic_encoder_factory"))
-    options: dict[str, object] = dict.fromkeys(encoders, LAYERS)
+    options: dict[str, Any] = dict.fromkeys(encoders, LAYERS)
     if algo == "cql":
         options["alpha_learning_rate"] = 0.0  # no Lagrange multiplier, as in its reproductions and in ours
     return CONFIGS[algo](batch_size=batch_size, **options).create(device="cpu:0")

@@ -1,9 +1,9 @@
 """Five algorithms the way public single-file PyTorch code writes them, as a yardstick of speed.
 
-Written from the papers (TD3+BC arXiv:2106.06860, IQL 2110.06169, CQL 2006.04779, SAC 1812.05905), with the habits of such
-code on purpose: one `torch.optim.Adam` a network, `.backward()`, twin critics as two networks, a buffer of five tensors
-gathered one after the other, targets moved parameter by parameter, and every metric read back with `.item()` at each step.
-Nothing here is tuned, and nothing is slowed down.
+Written from the papers (TD3+BC arXiv:2106.06860, IQL 2110.06169, CQL 2006.04779, SAC 1812.05905), with the habits of
+such code on purpose: one `torch.optim.Adam` a network, `.backward()`, twin critics as two networks, a buffer of five
+tensors gathered one after the other, targets moved parameter by parameter, and every metric read back with `.item()` at
+each step. Nothing here is tuned, and nothing is slowed down.
 
     python -m benchmarks.peers.plain_torch --algo iql
 """
@@ -106,9 +106,7 @@ class SquashedActor(nn.Module):
         mean, log_std = self.net(obs).chunk(2, -1)
         normal = torch.distributions.Normal(mean, log_std.clamp(-20, 2).exp())
         raw = normal.rsample()
-        correction = 2 * (
-            math.log(2) - raw - F.softplus(-2 * raw)
-        )  # log(1 - tanh(raw)^2), without cancellation
+        correction = 2 * (math.log(2) - raw - F.softplus(-2 * raw))  # log(1 - tanh(raw)^2), without cancellation
         return torch.tanh(raw), (normal.log_prob(raw) - correction).sum(-1, keepdim=True)
 
 

@@ -1,6 +1,6 @@
 """Stable-Baselines3 training at given settings: environment steps, with everything that `learn` does.
 
-    python -m benchmarks.peers.sb3_env_steps --algo PPO --env CartPole-v1 --num-envs 8 --settings '{"n_steps": 256}'
+python -m benchmarks.peers.sb3_env_steps --algo PPO --env CartPole-v1 --num-envs 8 --settings '{"n_steps": 256}'
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Run in an environment of its own (`pip install stable-baselines3`):
 
-    python benchmarks/peers/sb3_learning.py --algo SAC --env Hopper-v5 --steps 100000 --seeds 0 1 2 --out sb3_sac_hopper.json
+    python benchmarks/peers/sb3_learning.py --algo SAC --env Hopper-v5 --steps 100000 --out sb3_sac_hopper.json
 
 Denormals are flushed to zero, which changes speed and not learning; nothing else departs from the defaults.
 """
@@ -23,7 +23,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 
 
-class Evaluate(BaseCallback):
+class Evaluate(BaseCallback):  # pyright: ignore[reportUntypedBaseClass] - installed in its own environment only
     """Every `interval` environment steps, the mean return of `episodes` deterministic episodes."""
 
     def __init__(self, env_id: str, interval: int, episodes: int, seed: int) -> None:
@@ -34,9 +34,7 @@ class Evaluate(BaseCallback):
     def _on_step(self) -> bool:
         if self.num_timesteps % self.interval == 0:
             self.env.reset(seed=10_000 + self.seed)
-            returns, _ = evaluate_policy(
-                self.model, self.env, self.episodes, return_episode_rewards=True, warn=False
-            )
+            returns, _ = evaluate_policy(self.model, self.env, self.episodes, return_episode_rewards=True, warn=False)
             self.curve.append((self.num_timesteps, float(np.mean(returns))))
             print(self.curve[-1], flush=True)
         return True

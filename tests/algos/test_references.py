@@ -7,14 +7,11 @@ from typing import Any, TypeVar, cast
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from offrl.algos.base import Algorithm
 from offrl.build import build
 from offrl.nn.layers import Dense
-from offrl.paths import config_dir
 from offrl.types import ActionSpec, Batch, ObsSpec, Rollout, Spec
 from tests.reference import deterministic, imitation, implicit, maximum_entropy, policy_gradient, q_learning
 from tests.reference.plain import assert_same, copy_of
@@ -22,6 +19,7 @@ from tests.reference.plain import assert_same, copy_of
 OBS, ACTIONS, CHOICES, ROWS, UPDATES = 5, 3, 4, 32, 3
 TOLERANCE = 1e-9
 Drawn = TypeVar("Drawn")
+Make = Callable[..., Any]
 CONTINUOUS = ActionSpec("continuous", (ACTIONS,), low=(-1.0,) * ACTIONS, high=(1.0,) * ACTIONS)
 DISCRETE = ActionSpec("discrete", (), (CHOICES,))
 
@@ -35,15 +33,17 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def make(name: str, action: ActionSpec = CONTINUOUS, *overrides: str) -> Any:
-    """The algorithm `algo={name}` at its defaults but for small layers, built in double precision."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose("config", [f"algo={name}", "network.hidden=[16,12]", *overrides])
-    algo = cast(
-        Algorithm, build(cast("dict[str, Any]", OmegaConf.to_container(config.algo, resolve=True)), "algo")
-    )
-    algo.build(Spec(ObsSpec((OBS,)), action))
-    return algo
+@pytest.fixture
+def make(compose: Callable[..., dict[str, Any]]) -> Make:
+    """`make("iql", DISCRETE, "algo.lr=0.1")`: the algorithm at its defaults but for small layers and the overrides."""
+
+    def made(name: str, action: ActionSpec = CONTINUOUS, *overrides: str) -> Any:
+        config = compose(f"algo={name}", "network.hidden=[16,12]", *overrides)
+        algo = cast(Algorithm, build(config["algo"], "algo"))
+        algo.build(Spec(ObsSpec((OBS,)), action))
+        return algo
+
+    return made
 
 
 def batches(discrete: bool = False) -> list[Batch]:
@@ -52,9 +52,7 @@ def batches(discrete: bool = False) -> list[Batch]:
     for _ in range(UPDATES):
         action = torch.randint(CHOICES, (ROWS,)) if discrete else torch.rand(ROWS, ACTIONS) * 2 - 1
         discount = 0.99 * (torch.rand(ROWS) > 0.25)
-        result.append(
-            Batch(torch.randn(ROWS, OBS), action, torch.randn(ROWS), discount, torch.randn(ROWS, OBS))
-        )
+        result.append(Batch(torch.randn(ROWS, OBS), action, torch.randn(ROWS), discount, torch.randn(ROWS, OBS)))
     return result
 
 
@@ -92,7 +90,7 @@ def log_std(policy: nn.Module) -> Tensor | None:
 
 
 @pytest.mark.parametrize("kind", ["deterministic", "gaussian", "discrete"])
-def test_bc(kind: str) -> None:
+def test_bc(make: Make, kind: str) -> None:
     discrete = kind == "discrete"
     ours = make("bc", DISCRETE if discrete else CONTINUOUS, f"policy={'categorical' if discrete else kind}")
     reference = imitation.Cloning(copy_of(dense(ours.actor)), kind, ours.lr, log_std(ours.actor))
@@ -104,7 +102,7 @@ def test_bc(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["td3", "td3_bc"])
-def test_td3(name: str) -> None:
+def test_td3(make: Make, name: str) -> None:
     ours = make(name)
     reference = (deterministic.TD3BC if name == "td3_bc" else deterministic.TD3)(
         copy_of(dense(ours.actor)),
@@ -137,7 +135,7 @@ def test_td3(name: str) -> None:
 
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("max_weight", [100.0, 1.5])  # the second clips most weights
-def test_iql(discrete: bool, max_weight: float) -> None:
+def test_iql(make: Make, discrete: bool, max_weight: float) -> None:
     ours = make("iql", DISCRETE if discrete else CONTINUOUS, f"algo.max_weight={max_weight}")
     reference = implicit.IQL(
         copy_of(dense(ours.value)),
@@ -165,7 +163,7 @@ def test_iql(discrete: bool, max_weight: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["sac", "cql"])
-def test_sac(name: str) -> None:
+def test_sac(make: Make, name: str) -> None:
     ours = make(name, CONTINUOUS, "algo.initial_temperature=0.3")
     reference = (maximum_entropy.CQL if name == "cql" else maximum_entropy.SAC)(
         copy_of(dense(ours.actor)),
@@ -204,7 +202,7 @@ def sac_noise(count: int) -> maximum_entropy.Noise:
 
 @pytest.mark.parametrize("double", [True, False])
 @pytest.mark.parametrize("name", ["dqn", "discrete_cql"])
-def test_dqn(name: str, double: bool) -> None:
+def test_dqn(make: Make, name: str, double: bool) -> None:
     changes = (
         f"algo.double_q={double}",
         "algo.max_grad_norm=0.5",
@@ -225,13 +223,11 @@ def test_dqn(name: str, double: bool) -> None:
     for batch in batches(discrete=True):
         ours.update(batch)
         reference.update(batch)
-    compare(
-        {"critic": (reference.critic, ours.critic), "target": (reference.target_critic, ours.target_critic)}
-    )
+    compare({"critic": (reference.critic, ours.critic), "target": (reference.target_critic, ours.target_critic)})
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-def test_ppo(discrete: bool) -> None:
+def test_ppo(make: Make, discrete: bool) -> None:
     ours = make("ppo", DISCRETE if discrete else CONTINUOUS, "algo.entropy_weight=0.01", "algo.lr=0.02")
     model = ours.model.network
     reference = policy_gradient.PPO(

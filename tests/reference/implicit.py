@@ -1,4 +1,4 @@
-"""Implicit Q-learning (Kostrikov et al. 2022, equations 5 to 7), in the order of the authors' code: V, policy, Q, target."""
+"""Implicit Q-learning (Kostrikov et al. 2022, equations 5 to 7), in the authors' order: V, policy, Q, target."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ class IQL:
             adam(value.parameters(), lr),
             adam(critics.parameters(), lr),
         )
-        self.actor_optimizer = adam(
-            [*actor.parameters(), *([] if self.log_std is None else [self.log_std])], lr
-        )
+        self.actor_optimizer = adam([*actor.parameters(), *([] if self.log_std is None else [self.log_std])], lr)
         self.rate, self.expectile, self.temperature, self.max_weight = (
             rate,
             expectile,

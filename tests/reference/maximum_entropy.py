@@ -15,13 +15,13 @@ from tests.reference.plain import adam, polyak, q_values, smallest, step
 
 
 class Noise(NamedTuple):
-    """What one update draws. The last three are CQL's."""
+    """What one update draws; the last three are CQL's (n = 0 for SAC)."""
 
     next_action: Tensor  # standard normal, [B, A]
     action: Tensor  # standard normal, [B, A]
-    uniform: Tensor | None = None  # in [-1, 1], [n, B, A]
-    here: Tensor | None = None  # standard normal, [n, B, A]
-    there: Tensor | None = None
+    uniform: Tensor  # in [-1, 1], [n, B, A]
+    here: Tensor  # standard normal, [n, B, A]
+    there: Tensor
 
 
 class SAC:
@@ -75,9 +75,7 @@ class SAC:
 
     def critic_loss(self, batch: Batch, target: Tensor, noise: Noise) -> Tensor:
         """Sum over critics of the mean squared Bellman error."""
-        return torch.stack(
-            [((q - target) ** 2).mean() for q in q_values(self.critics, batch.obs, batch.action)]
-        ).sum()
+        return torch.stack([((q - target) ** 2).mean() for q in q_values(self.critics, batch.obs, batch.action)]).sum()
 
 
 class CQL(SAC):
@@ -87,7 +85,6 @@ class CQL(SAC):
 
     def critic_loss(self, batch: Batch, target: Tensor, noise: Noise) -> Tensor:
         """The Bellman error plus weight (log sum exp - Q of the data), critic by critic, action by action."""
-        assert noise.uniform is not None and noise.here is not None and noise.there is not None
         loss = super().critic_loss(batch, target, noise)
         with torch.no_grad():
             proposals = [(a, torch.full((len(a),), -a.shape[1] * math.log(2.0))) for a in noise.uniform]

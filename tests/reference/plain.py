@@ -33,9 +33,7 @@ def assert_same(name: str, reference: nn.ModuleList, dense: Dense, tolerance: fl
     """Compare a reference's networks with ours, parameter by parameter."""
     for theirs, ours in zip(reference.named_parameters(), copy_of(dense).parameters(), strict=True):
         key, value = theirs
-        torch.testing.assert_close(
-            ours, value, rtol=0, atol=tolerance, msg=lambda m, k=key: f"{name}.{k}: {m}"
-        )
+        torch.testing.assert_close(ours, value, rtol=0, atol=tolerance, msg=lambda m, k=key: f"{name}.{k}: {m}")
 
 
 def adam(parameters: Iterable[Tensor], lr: float, eps: float = 1e-8) -> torch.optim.Adam:

@@ -67,13 +67,10 @@ class PPO:
         log_prob, entropy = self.log_prob_and_entropy(batch.obs, batch.action)
         ratio = torch.exp(log_prob) / torch.exp(batch.log_prob)
         surrogates = [
-            min(r * a, torch.clamp(r, 1 - self.clip, 1 + self.clip) * a)
-            for r, a in zip(ratio, advantage, strict=True)
+            min(r * a, torch.clamp(r, 1 - self.clip, 1 + self.clip) * a) for r, a in zip(ratio, advantage, strict=True)
         ]
         value_error = ((self.value[0](batch.obs).squeeze(1) - batch.value_target) ** 2).mean()
         objective = (
-            torch.stack(surrogates).mean()
-            - self.value_weight * value_error
-            + self.entropy_weight * entropy.mean()
+            torch.stack(surrogates).mean() - self.value_weight * value_error + self.entropy_weight * entropy.mean()
         )
         step(self.optimizer, -objective, self.max_norm)

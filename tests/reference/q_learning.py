@@ -1,4 +1,4 @@
-"""Deep Q-learning (Mnih et al. 2015; double: van Hasselt et al. 2016) and CQL for discrete actions (Kumar et al. 2020)."""
+"""Deep Q-learning (Mnih et al. 2015; double: van Hasselt et al. 2016), and discrete CQL (Kumar et al. 2020)."""
 
 from __future__ import annotations
 
