@@ -21,8 +21,9 @@ from offrl.types import Batch, Experience, Rollout, State
 class OnRollouts(Trainer):
     """`steps` environment steps, in rollouts of `algo.horizon` steps of every environment.
 
-    A step is an environment step. With `network.normalize_obs` the statistics are of all observations so far, and move only between two rollouts; the
-    first rollout is not normalised. The last rollout may overshoot `steps`: it is never shorter than the others.
+    A step is an environment step. With `network.normalize_obs` the statistics are of all observations so far, and move
+    only between two rollouts; the first rollout is not normalised. The last rollout may overshoot `steps`: it is never
+    shorter than the others.
     """
 
     experience: ClassVar[frozenset[Experience]] = frozenset({"rollout"})
