@@ -10,14 +10,12 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, cast
 
-import h5py
 import minari
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from h5py import h5d, h5s  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 from minari.dataset.minari_dataset import DATASET_ID_RE, parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
 from minari.namespace import create_namespace, list_local_namespaces
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 
 from offrl.data import steps as episodes
 from offrl.data import store
+from offrl.data.minari_file import KNOWN_INFOS, MAIN_FILE, Episode, raw_observations, read_episodes, write_episodes
 from offrl.data.spaces import (
     Observations,
     Space,
@@ -34,28 +33,13 @@ from offrl.data.spaces import (
     obs_spec,
     scale_action,
     subspaces,
-    unflatten_obs,
     unscale_action,
 )
 from offrl.data.steps import Recording
 from offrl.errors import UserError
 from offrl.types import Steps
 
-Tree: TypeAlias = "NDArray[Any] | dict[str, Tree]"
-
-KNOWN_INFOS = ("log_prob", "success")  # kept of what environments and policies say beside the transition
-MAIN_FILE = "main_data.hdf5"
-
 log = logging.getLogger(__name__)
-
-
-class _Episode(NamedTuple):
-    observations: Observations  # one row more than actions
-    actions: NDArray[Any]
-    rewards: NDArray[Any]
-    terminations: NDArray[np.bool_]
-    truncations: NDArray[np.bool_]
-    infos: Mapping[str, NDArray[Any]]
 
 
 def local_path(dataset_id: str) -> Path:
@@ -140,12 +124,12 @@ def write(
         raise UserError(f"dataset {dataset_id} exists already: choose another id, or overwrite=true")
     if len(broken := episodes.discontinuities(steps)):
         raise UserError(f"{len(broken)} steps do not begin where the one before ended (first: row {broken[0]})")
-    space, raw = _raw_observations(steps, observation_space, obs_keys)
+    space, raw = raw_observations(steps, observation_space, obs_keys)
     try:
         with store.aside(folder) as fresh:
             fresh.mkdir()
             MinariStorage.new(fresh / "data", space, action_space, env_spec, "hdf5", jpeg_encoding=False)
-            _write_episodes(fresh / "data" / MAIN_FILE, steps, raw, unscale_action(action_space, steps.action))
+            write_episodes(fresh / "data" / MAIN_FILE, steps, raw, unscale_action(action_space, steps.action))
             about = {
                 "dataset_id": dataset_id,
                 "algorithm_name": algorithm,
@@ -263,7 +247,7 @@ def _assemble(
 
 
 def _rows(
-    episode: _Episode, dataset: minari.MinariDataset, obs_keys: Sequence[str], where: str
+    episode: Episode, dataset: minari.MinariDataset, obs_keys: Sequence[str], where: str
 ) -> dict[str, NDArray[Any]]:
     length = len(episode.rewards)
     try:
@@ -290,7 +274,7 @@ def _rows(
     return rows
 
 
-def _episodes(dataset: minari.MinariDataset) -> Iterator[_Episode]:
+def _episodes(dataset: minari.MinariDataset) -> Iterator[Episode]:
     """Episodes as Minari gives them, and faster where its file can be read as it is."""
     file = Path(dataset.spec.data_path) / MAIN_FILE
     plain = all(
@@ -300,7 +284,7 @@ def _episodes(dataset: minari.MinariDataset) -> Iterator[_Episode]:
     )
     try:
         if file.exists() and plain and not dataset.storage.jpeg_encoding:
-            yield from _episodes_of_file(file, dataset)
+            yield from read_episodes(file, dataset.observation_space, dataset.episode_indices.tolist())
         else:
             yield from map(_episode, dataset.iterate_episodes())
     except (OSError, KeyError) as error:
@@ -309,82 +293,11 @@ def _episodes(dataset: minari.MinariDataset) -> Iterator[_Episode]:
         ) from error
 
 
-def _episode(episode: minari.EpisodeData) -> _Episode:
+def _episode(episode: minari.EpisodeData) -> Episode:
     infos = {name: np.asarray(episode.infos[name]) for name in KNOWN_INFOS if name in (episode.infos or {})}
     observations = cast("Observations", episode.observations)
     ends = episode.terminations, episode.truncations
-    return _Episode(observations, np.asarray(episode.actions), episode.rewards, *ends, infos)
-
-
-def _episodes_of_file(file: Path, dataset: minari.MinariDataset) -> Iterator[_Episode]:
-    """Read with HDF5's low-level calls: with many short episodes, opening arrays is the whole cost, and this
-    halves it.
-    """
-    keys = list(subspaces(dataset.observation_space))
-    with h5py.File(file, "r") as opened:
-        infos = [name for name in KNOWN_INFOS if f"episode_0/infos/{name}" in opened]
-
-        def array(path: str) -> NDArray[Any]:
-            entry = h5d.open(opened.id, path.encode())
-            out = np.empty(entry.shape, entry.dtype)
-            entry.read(h5s.ALL, h5s.ALL, out)
-            return out
-
-        for number in dataset.episode_indices:
-            at = f"episode_{number}"
-            if keys == [""]:
-                observations: Observations = array(f"{at}/observations")
-            else:
-                observations = {key: array(f"{at}/observations/{key}") for key in keys}
-            yield _Episode(
-                observations,
-                array(f"{at}/actions"),
-                array(f"{at}/rewards"),
-                array(f"{at}/terminations"),
-                array(f"{at}/truncations"),
-                {name: array(f"{at}/infos/{name}") for name in infos},
-            )
-
-
-def _raw_observations(steps: Steps, space: Space, keys: Sequence[str]) -> tuple[Space, tuple[Tree, Tree]]:
-    """The space of what is known, and every observation and its successor in that space."""
-    now = unflatten_obs(space, keys, steps.obs)
-    then = unflatten_obs(space, keys, steps.next_obs)
-    if not isinstance(now, Mapping) or not isinstance(then, Mapping):
-        return space, (cast(Tree, now), cast(Tree, then))
-    parts = subspaces(space)
-    kept = [key for key in parts if key in now or f"obs/{key}" in steps.extra]
-    pair = tuple(
-        {key: steps.extra.get(f"{side}/{key}", known.get(key)) for key in kept}
-        for side, known in (("obs", now), ("next_obs", then))
-    )
-    return spaces.Dict({key: parts[key] for key in kept}), cast("tuple[Tree, Tree]", pair)
-
-
-def _write_episodes(file: Path, steps: Steps, raw: tuple[Tree, Tree], action: NDArray[Any]) -> None:
-    """Minari's layout: a group for each episode, observations with one row more than the rest."""
-    infos = {name: value for name, value in steps.extra.items() if "/" not in name}
-    with h5py.File(file, "w", track_order=True) as opened:
-        for number, (start, end) in enumerate(zip(episodes.starts(steps), episodes.ends(steps), strict=True)):
-            part = slice(start, end + 1)
-            group = opened.create_group(f"episode_{number}")
-            group.attrs["id"], group.attrs["total_steps"] = number, end + 1 - start
-            _write_observations(group, "observations", *raw, part)
-            group.create_dataset("actions", data=action[part])
-            group.create_dataset("rewards", data=steps.reward[part].astype(np.float64))
-            group.create_dataset("terminations", data=steps.terminated[part])
-            group.create_dataset("truncations", data=steps.truncated[part])
-            for name, value in infos.items():  # their first row is what `reset` would say
-                group.create_dataset(f"infos/{name}", data=np.concatenate([np.zeros_like(value[:1]), value[part]]))
-
-
-def _write_observations(group: h5py.Group, name: str, now: Tree, then: Tree, part: slice) -> None:
-    if isinstance(now, dict) and isinstance(then, dict):
-        for key in now:
-            _write_observations(group, f"{name}/{key}", now[key], then[key], part)
-    else:
-        pair = cast("NDArray[Any]", now), cast("NDArray[Any]", then)
-        group.create_dataset(name, data=np.concatenate([pair[0][part], pair[1][part.stop - 1 : part.stop]]))
+    return Episode(observations, np.asarray(episode.actions), episode.rewards, *ends, infos)
 
 
 def _complete_metadata(

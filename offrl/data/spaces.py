@@ -145,6 +145,32 @@ def subspaces(space: Space) -> dict[str, Space]:
     return {"": space}
 
 
+def box_space(low: Array, high: Array) -> Space:
+    """Vectors between these bounds, float32."""
+    return spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+
+
+def choice_space(choices: Sequence[int], single: bool) -> Space:
+    """One discrete action, or several at once."""
+    return spaces.Discrete(choices[0]) if single else spaces.MultiDiscrete(list(choices))
+
+
+def dict_space(parts: Mapping[str, Space]) -> Space:
+    """A Dict of these."""
+    return spaces.Dict(dict(parts))
+
+
+def observed_space(parts: Mapping[str, Array]) -> Space:
+    """The space that these observations [N, ...] may be of: a Dict, unless the only part has the key ""."""
+    boxes: dict[str, Space] = {
+        key: spaces.Box(0, 255, value.shape[1:], np.uint8)
+        if value.dtype == np.uint8
+        else spaces.Box(-np.inf, np.inf, value.shape[1:], np.float32)
+        for key, value in parts.items()
+    }
+    return boxes.get("") or spaces.Dict(boxes)
+
+
 def _parts(space: Space, keys: Sequence[str]) -> dict[str, Space]:
     parts = subspaces(space)
     if "" in parts:

@@ -1,0 +1,149 @@
+"""Which columns of a file play which role."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offrl.errors import UserError
+
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+Parts: TypeAlias = dict[str, NDArray[Any]]  # of a Dict observation by key; a plain one is its own part, of key ""
+
+# What a column may be called where the config names none, the likeliest first; * stands for anything.
+USUAL = {
+    "obs": (
+        "observations",
+        "observations/*",
+        "obs",
+        "obs_*",
+        "observation_*",
+        "observation",
+        "state_*",
+        "states",
+        "s_*",
+    ),
+    "next_obs": (
+        "next_observations",
+        "next_observations/*",
+        "next_obs",
+        "next_obs_*",
+        "next_observation_*",
+        "next_state_*",
+    ),
+    "action": ("actions", "action", "action_*", "act_*", "a_*"),
+    "reward": ("rewards", "reward", "r"),
+    "terminated": ("terminals", "terminations", "terminated", "terminal", "dones", "done"),
+    "truncated": ("timeouts", "truncations", "truncated", "timeout"),
+    "episode": ("episode", "episode_id", "trajectory", "trajectory_id", "session", "session_id"),
+    "order": ("step", "timestep", "t", "time", "timestamp"),
+    "log_prob": ("infos/action_log_probs", "log_prob", "log_probs", "logprob"),
+    "probability": ("probability", "propensity", "behavior_probability"),
+}
+EXACT = 1 << 24  # float32 holds every integer below
+
+
+class Roles:
+    """The columns of one file by role.
+
+    Args:
+        chosen: names of columns for roles, where the config gives any; they may hold `*`.
+        notes: what had to be guessed goes here.
+    """
+
+    def __init__(
+        self, path: Path, columns: Columns, chosen: Mapping[str, str | Sequence[str] | None], notes: list[str]
+    ) -> None:
+        self.path = path
+        self.columns = columns
+        self.chosen = chosen
+        self.notes = notes
+
+    def expect(self, name: str, values: NDArray[Any], total: int) -> None:
+        """Raise `UserError` unless there are `total` rows."""
+        if len(values) != total:
+            raise UserError(f"{self.path} contradicts itself: {name} has {len(values):,} rows, reward {total:,}")
+
+    def names(self, role: str) -> list[str]:
+        """Columns of a role: those that the config asks for, or the first usual name that there is."""
+        wanted: str | Sequence[str] | None = self.chosen[role]
+        if wanted is not None:
+            patterns = [wanted] if isinstance(wanted, str) else list(wanted)
+            found = [self._matching(pattern) for pattern in patterns]
+            for pattern, names in zip(patterns, found, strict=True):
+                if not names:
+                    raise UserError(f"dataset.{role}={pattern}: no such column; {self.all()}")
+            return [name for names in found for name in names]
+        return next((names for pattern in USUAL[role] if (names := self._matching(pattern))), [])
+
+    def _matching(self, pattern: str) -> list[str]:
+        names = [name for name in self.columns if fnmatch.fnmatchcase(name, pattern)]
+        return sorted(names, key=_natural) if "*" in pattern else names
+
+    def all(self) -> str:
+        """All columns, for messages."""
+        return f"the columns of {self.path} are {', '.join(self.columns)}"
+
+    def none_found(self, role: str) -> UserError:
+        """What to say where a role that must be played is not."""
+        return UserError(f"no column is known as {role}: name it with dataset.{role}=…; {self.all()}")
+
+    def one(self, role: str) -> str:
+        """The only column of a role."""
+        names = self.names(role)
+        if len(names) != 1:
+            raise self.none_found(role)
+        return names[0]
+
+    def numbers(self, name: str) -> NDArray[Any]:
+        """A column, which must be numbers."""
+        values = self.columns[name]
+        if values.dtype.kind not in "biuf":
+            raise UserError(f"column {name} of {self.path} is not numbers (it begins with {values.ravel()[:1]})")
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.dtype.kind in "iu" and values.size and int(np.abs(values).max()) >= EXACT:
+            self.notes.append(f"{name} has whole numbers above 2^24, which float32 rounds")
+        return values
+
+    def flags(self, role: str, total: int) -> NDArray[np.bool_] | None:
+        """A column of true and false; None where there is none."""
+        names = self.names(role)
+        if not names:
+            return None
+        values = self.numbers(names[0])
+        self.expect(names[0], values, total)
+        if not np.isin(values, (0, 1)).all():
+            raise UserError(f"column {names[0]} of {self.path} should be true or false (0 or 1) only")
+        return values.astype(np.bool_)
+
+    def join(self, role: str) -> NDArray[Any] | None:
+        """The columns of a role as one array, side by side where they are several."""
+        names = self.names(role)
+        values = [self.numbers(name) for name in names]
+        if not values:
+            return None
+        return values[0] if len(values) == 1 else np.stack(values, axis=1)
+
+    def observations(self, role: str) -> Parts | None:
+        """Vectors or pictures, by key where they are in a group of their own; None where there are none."""
+        names = self.names(role)
+        if names and all("/" in name for name in names):
+            return {name.rpartition("/")[2]: _as_floats(self.numbers(name)) for name in names}
+        joined = self.join(role)
+        return None if joined is None else {"": _as_floats(joined if joined.ndim > 1 else joined[:, None])}
+
+
+def _natural(name: str) -> tuple[str, int]:
+    """obs_10 comes after obs_9."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or -1)
+
+
+def _as_floats(values: NDArray[Any]) -> NDArray[Any]:
+    return values if values.dtype == np.uint8 and values.ndim > 2 else values.astype(np.float32, copy=False)
