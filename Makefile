@@ -40,5 +40,5 @@ format: $(STAMP)  ## put the source into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## updates and steps per second beside other libraries
-	$(BIN)/python -m benchmarks
+bench: $(STAMP)  ## updates and steps per second beside other libraries, each in an environment of its own
+	$(BIN)/python benchmarks/run.py --install-peers

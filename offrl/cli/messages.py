@@ -61,11 +61,11 @@ def _no_such_option(error: MissingConfigException) -> str:
     options = list(error.options or ())
     if not options:
         return str(error)
-    return f"{group}={option}: there is no such option{did_you_mean(option, options)}" + _all(options)
-
-
-def _all(options: list[str]) -> str:
-    return f" (all: {', '.join(sorted(options))})"
+    if group in ("hydra/launcher", "hydra/sweeper"):
+        return f"{group}={option} is not installed: it may belong to pip install 'offrl[sweep]'"
+    near = did_you_mean(option, options)
+    full = f" (all: {', '.join(sorted(options))})" if near.endswith("?") else ""
+    return f"{group}={option}: there is no such option{near}{full}"
 
 
 def _bad_key(error: OmegaConfBaseException) -> str:
