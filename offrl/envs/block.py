@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from offrl.envs.spaces import Encode, ObsCodec
+from offrl.envs.spaces import Actions, Encode, ObsCodec
 from offrl.types import Episode, State
 
 MAX_SEED = 2**31  # seeds below this are taken by every simulator
@@ -129,7 +129,7 @@ class Block:
         for row, seat in enumerate(self._seats):
             frames.obs[row] = seat.encoded()
 
-    def step(self, actions: Sequence[Any], frames: Frames) -> list[Ended]:
+    def step(self, actions: Actions, frames: Frames) -> list[Ended]:
         """Step every environment and write what came of it; an episode that ends is followed by a new one at once."""
         ended: list[Ended] = []
         encode = self._encode

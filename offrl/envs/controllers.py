@@ -10,7 +10,7 @@ import importlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class Controller(ABC):
     def __call__(self, obs: Obs) -> NDArray[Any]:
         """[N, D] -> [N, A] or [N]."""
 
-    def restart(self, envs: Sequence[int]) -> None:
+    def restart(self, envs: Sequence[int]) -> None:  # noqa: B027 (most have nothing to do)
         """New episodes begin in these environments."""
 
 
@@ -45,14 +45,14 @@ def load_controller(path: str, env: Env, num_envs: int, generator: np.random.Gen
     """
     module, _, name = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
+        found: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"actor={path}: no such controller ({error}); write it as module:function") from error
     if inspect.isclass(found):
-        return found(env, num_envs, generator)
+        return cast(type[Controller], found)(env, num_envs, generator)
     if not callable(found):
         raise UserError(f"actor={path} is not a function from observations to actions")
-    return found
+    return cast(Act, found)
 
 
 def balance(obs: Obs) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ AGENT_COLOR = (50, 90, 200)
 CELL_PIXELS = 32
 
 
-class GridWorld(gym.Env[int, int]):
+class GridWorld(gym.Env[Any, Any]):
     """Walk from S to G around walls `#` and pits P; `.` is floor. Goals and pits end the episode.
 
     States number the cells that are no walls, row by row. Actions are up, right, down and left; a step into a wall
@@ -30,7 +30,7 @@ class GridWorld(gym.Env[int, int]):
     episode starts at one of them, uniformly.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 8}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012 (as Gymnasium declares it)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import importlib
 import io
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -99,7 +100,9 @@ class Env:
         _import_package(self.id)
         kwargs = dict(self.kwargs) if render_mode is None else {**self.kwargs, "render_mode": render_mode}
         try:
-            env = gym.make(self.id, self.max_episode_steps, disable_env_checker=True, **kwargs)
+            with warnings.catch_warnings():  # who writes a version into an id means it
+                warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
+                env = gym.make(self.id, self.max_episode_steps, disable_env_checker=True, **kwargs)
         except gym.error.UnregisteredEnv as error:
             raise UserError(f"env.id={self.id}: {error} {_suggestion(self.id)}".rstrip()) from error
         except ModuleNotFoundError as error:

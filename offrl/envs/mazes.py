@@ -88,7 +88,7 @@ class Wanderer(Controller):
 
 
 class Solver(Controller):
-    """Goes to the goal and stays: the `desired_goal` that follows `observation`, else the goal drawn in the map."""
+    """Goes to the goal and stays: the `desired_goal` after `observation`, else that of the map."""
 
     def __init__(self, env: Env, num_envs: int, generator: np.random.Generator) -> None:
         super().__init__(env, num_envs, generator)
@@ -96,7 +96,7 @@ class Solver(Controller):
         self._sees_goal = bool(env.obs_keys and env.obs_keys[1:2] == ("desired_goal",))
         if not self._sees_goal and len(self._map.goals) != 1:
             raise UserError(
-                "actor=offrl.envs.mazes:Solver: this maze has several goals; set env.obs_keys=[observation,desired_goal]"
+                "offrl.envs.mazes:Solver: this maze has several goals; set env.obs_keys=[observation,desired_goal]"
             )
 
     def __call__(self, obs: Obs) -> NDArray[np.float32]:

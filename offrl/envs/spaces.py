@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from offrl.data.spaces import action_spec, default_keys, flatten_obs, obs_spec
 from offrl.types import ActionSpec, ObsSpec
 
+Actions = Sequence[Any] | NDArray[Any]  # one for each environment, as `env.step` takes them
 Encode = Callable[[Any], Any]  # the environment's observation -> something that fits into an array of the spec's shape
 
 
@@ -56,7 +57,7 @@ class ActionCodec:
     """
 
     spec: ActionSpec
-    decode: Callable[[NDArray[Any]], Sequence[Any]]
+    decode: Callable[[NDArray[Any]], Actions]
 
 
 def action_codec(space: spaces.Space[Any]) -> ActionCodec:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from offrl.envs.block import Ended, Frames
-from offrl.envs.spaces import ActionCodec
+from offrl.envs.spaces import ActionCodec, Actions
 from offrl.errors import UserError
 from offrl.types import Episode, ObsSpec, Spec, State
 
@@ -31,7 +31,7 @@ class Simulator(Protocol):
     """`Block` in this process or `Workers` in others."""
 
     def reset(self, seed: int, frames: Frames) -> None: ...
-    def step(self, actions: Sequence[Any], frames: Frames) -> list[Ended]: ...
+    def step(self, actions: Actions, frames: Frames) -> list[Ended]: ...
     def state(self) -> list[State]: ...
     def load(self, states: Sequence[State], frames: Frames) -> bool: ...
     def render(self) -> NDArray[np.uint8]: ...
@@ -97,7 +97,7 @@ class VectorEnv:
         envs, obs = cast(list[State], state["envs"]), cast(Tensor, state["obs"])
         if len(envs) != self.num_envs:
             raise UserError(
-                f"env.num_envs={self.num_envs}, but the saved run had {len(envs)} environments: continue with that number"
+                f"env.num_envs={self.num_envs}, but the saved run had {len(envs)} environments: keep that number"
             )
         frames = self._fresh()
         exact = self._simulator.load([_with(_to_numpy, env) for env in envs], frames)

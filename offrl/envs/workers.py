@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offrl.envs.block import Block, Ended, Frames
+from offrl.envs.spaces import Actions
 from offrl.errors import UserError
 from offrl.types import ObsSpec, State
 
@@ -32,10 +33,13 @@ class SharedFrames:
 
     def view(self, start: int, stop: int) -> Frames:
         """The rows of some of the environments."""
-        obs = np.frombuffer(self._obs, self._dtype).reshape(self._count, *self._shape)
-        flags = (np.frombuffer(buffer, np.bool_) for buffer in (self._terminated, self._truncated))
-        reward = np.frombuffer(self._reward, np.float32)
-        return Frames(*(rows[start:stop] for rows in (obs, reward, *flags)))
+        part = slice(start, stop)
+        return Frames(
+            np.frombuffer(self._obs, self._dtype).reshape(self._count, *self._shape)[part],
+            np.frombuffer(self._reward, np.float32)[part],
+            np.frombuffer(self._terminated, np.bool_)[part],
+            np.frombuffer(self._truncated, np.bool_)[part],
+        )
 
 
 class Workers:
@@ -60,7 +64,7 @@ class Workers:
         self._ask("reset", seed)
         frames.obs[...] = self._frames.obs
 
-    def step(self, actions: Sequence[Any], frames: Frames) -> list[Ended]:
+    def step(self, actions: Actions, frames: Frames) -> list[Ended]:
         """See `Block.step`."""
         for pipe, (start, stop) in zip(self._pipes, self._parts, strict=True):
             pipe.send(("step", actions[start:stop]))

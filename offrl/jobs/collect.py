@@ -1,4 +1,4 @@
-"""`offrl collect`: record what somebody does in an environment, or put together what is recorded, as a Minari dataset."""
+"""`offrl collect`: record what somebody does in an environment, or join what is recorded, as a Minari dataset."""
 
 from __future__ import annotations
 

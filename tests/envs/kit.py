@@ -88,10 +88,9 @@ class Forgetful(Clock):
     """Never repeats itself: what it shows does not come from its seed."""
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        obs, *rest = super().step(action)
-        return obs + np.random.default_rng().normal(size=2), *rest
+        obs, reward, terminated, truncated, info = super().step(action)
+        return obs + np.random.default_rng().normal(size=2), reward, terminated, truncated, info
 
 
-gym.register("test/Recorder-v0", Recorder)
-gym.register("test/Clock-v0", Clock)
-gym.register("test/Forgetful-v0", Forgetful)
+for kind in (Recorder, Clock, Forgetful):
+    gym.register(f"test/{kind.__name__}-v0", f"{__name__}:{kind.__name__}")

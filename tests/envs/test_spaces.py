@@ -101,14 +101,19 @@ def test_observations_that_are_refused(space: spaces.Space[Any], keys: tuple[str
     ("space", "kind", "given", "done"),
     [
         (spaces.Box(-1, 1, (2,)), "continuous", [[-2.0, 0.5]], [-1.0, 0.5]),
-        (spaces.Box(np.float32([0, -4]), np.float32([10, 4])), "continuous", [[-3.0, 0.5]], [0.0, 2.0]),
+        (
+            spaces.Box(np.array([0, -4], np.float32), np.array([10, 4], np.float32)),
+            "continuous",
+            [[-3.0, 0.5]],
+            [0.0, 2.0],
+        ),
         (spaces.Box(-2, 2, (1, 2), np.float64), "continuous", [[1.5, 0.0]], [[2.0, 0.0]]),
         (spaces.Box(-np.inf, np.inf, (2,)), "continuous", [[-7.0, 3.0]], [-7.0, 3.0]),
         (spaces.Discrete(3), "discrete", [2], 2),
         (spaces.Discrete(3, start=5), "discrete", [2], 7),
         (spaces.MultiDiscrete([2, 3]), "multi_discrete", [[1, 2]], [1, 2]),
         (spaces.MultiDiscrete([2, 3], start=[1, 1]), "multi_discrete", [[1, 2]], [2, 3]),
-        (spaces.MultiDiscrete([[2, 3]]), "multi_discrete", [[1, 2]], [[1, 2]]),
+        (spaces.MultiDiscrete(np.array([[2, 3]])), "multi_discrete", [[1, 2]], [[1, 2]]),
         (spaces.MultiBinary(3), "multi_discrete", [[1, 0, 1]], [1, 0, 1]),
     ],
 )
@@ -129,11 +134,13 @@ def test_actions(space: spaces.Space[Any], kind: str, given: list[Any], done: An
     action=st.floats(-2.0, 2.0, width=32),
 )
 def test_scaled_actions_never_leave_the_bounds(low: float, width: float, action: float) -> None:
-    space = spaces.Box(np.float32([low]), np.float32([low + width]))
-    (scaled,) = action_codec(space).decode(np.float32([[action]]))
+    space = spaces.Box(np.array([low], np.float32), np.array([low + width], np.float32))
+    (scaled,) = action_codec(space).decode(np.array([[action]], np.float32))
     assert space.contains(scaled)
     for end, bound in ((-1.0, space.low), (1.0, space.high)):
-        np.testing.assert_allclose(action_codec(space).decode(np.float32([[end]]))[0], bound, rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(
+            action_codec(space).decode(np.array([[end]], np.float32))[0], bound, rtol=1e-5, atol=1e-3
+        )
 
 
 @pytest.mark.parametrize("space", [spaces.Tuple([DISCRETE]), spaces.Dict(a=DISCRETE), spaces.Text(3)])

@@ -164,7 +164,7 @@ def test_state_of_another_number_of_environments_is_refused() -> None:
     env = recipe("CartPole-v1")
     vector = env.make(2, 0)
     vector.reset()
-    with pytest.raises(UserError, match="env.num_envs=3"):
+    with pytest.raises(UserError, match="num_envs=3"):
         env.make(3, 0).load(vector.state())
 
 
