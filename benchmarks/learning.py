@@ -5,7 +5,7 @@ the last evaluation of ten deterministic episodes counts, in the environment's o
 hours: runs that are finished are not repeated, so it can be stopped and called again.
 
     python -m benchmarks.learning --tasks sac_hopper --seeds 0 1 2
-    python -m benchmarks.learning --tasks iql_offline bc_offline --dataset hopper/medium_replay --updates 100000
+    python -m benchmarks.learning --tasks iql_offline bc_offline --dataset hopper/medium-replay --updates 100000
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=[n for n, t in TASKS.items() if t.steps], choices=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--dataset", default="hopper/medium_replay", help="of the offline tasks")
+    parser.add_argument("--dataset", default="hopper/medium-replay", help="of the offline tasks")
     parser.add_argument("--updates", type=int, default=100_000, help="of the offline tasks")
     parser.add_argument("--name", default="learning", help="of the record in benchmarks/results")
     add_peer_options(parser)

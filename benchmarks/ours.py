@@ -22,6 +22,7 @@ from benchmarks.worker import serve, versions
 from offrl.build import build
 from offrl.cli import names
 from offrl.cli.hardware import Hardware, seed_everything
+from offrl.cli.overrides import expand
 from offrl.paths import config_dir
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 def composed(overrides: list[str]) -> dict[str, Any]:
     """The config of these overrides, resolved, its hardware applied."""
     names.register()
+    words = expand(overrides, [config_dir()])
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose("config", ["name=benchmark", "evaluation=none", "logger=none", *overrides])
+        config = compose("config", ["name=benchmark", "evaluation=none", "logger=none", *words])
     plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     plain["hardware"]["device"] = cast(Hardware, build(plain["hardware"], "hardware")).apply()
     seed_everything(plain["seed"])
