@@ -15,6 +15,7 @@ from offrl.data.dataset import Dataset
 from offrl.envs.make import Env
 from offrl.jobs.dry_run import report
 from offrl.jobs.pairing import check_actions, check_experience
+from offrl.jobs.recorded_env import choose_env
 from offrl.jobs.shorten import shorten
 from offrl.log.logger import Label, Logger, LoggerRecipe
 from offrl.train.evaluator import Evaluation, Evaluator
@@ -27,6 +28,7 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     """Train as `config` says, into `folder`; returns the headline: the last evaluation's score, or else its return."""
     check_experience(config)
     shorten(config)
+    choose_env(config)
     device = torch.device(config["hardware"]["device"])
     algo = cast(Algorithm, build(config["algo"], "algo"))
     trainer = cast(Trainer, build(config["trainer"], "trainer"))
@@ -85,8 +87,6 @@ def _open_folder(config: dict[str, Any], folder: Path, dataset: Dataset | None, 
     home = RunDir(folder)
     if config["resume"]:
         home.open()
-        home.write_config(config)
-        home.note(resumed=[*home.facts.get("resumed", []), now()])
         return home
     home.create(config)
     fingerprint = dataset.fingerprint if dataset is not None else None

@@ -77,7 +77,7 @@ class Guard:
         write_policy(run, run.folder.checkpoints / "diverged.pt", step)
         raise Diverged(
             f"the training diverged by step {step:,}: {fault}. Metrics and policy up to there are in "
-            f"{run.folder.root}. The usual remedies: a lower algo.lr, smaller rewards, clipped or normalised observations"
+            f"{run.folder.root}. The usual remedies: a lower algo.lr, smaller rewards, normalised observations"
         )
 
 

@@ -30,12 +30,9 @@ def train(trainer: Trainer, run: RunContext, resume: bool) -> None:
     Raises `Diverged` after saving what there is; `KeyboardInterrupt` (Ctrl-C) or `SystemExit` (SIGTERM) after a
     checkpoint; `UserError` for what cannot be written or resumed.
     """
+    _begin(trainer, run, resume)
     status: Status = "failed"
     try:
-        trainer.begin(run)
-        if resume:
-            restore(trainer, run)
-        run.folder.note(status="running", end=None)
         _fit(trainer, run)
         write_policy(run, run.folder.policy, trainer.step)
         status = "finished"
@@ -50,6 +47,21 @@ def train(trainer: Trainer, run: RunContext, resume: bool) -> None:
         raise SystemExit(128 + interruption.number) from None
     finally:
         _close(trainer, run, status)
+
+
+def _begin(trainer: Trainer, run: RunContext, resume: bool) -> None:
+    """Get ready; a refusal to resume leaves the folder as it was."""
+    try:
+        trainer.begin(run)
+        if resume:
+            restore(trainer, run)
+            run.folder.write_config(run.config)
+            run.folder.note(status="running", end=None, resumed=[*run.folder.facts.get("resumed", []), now()])
+    except BaseException:
+        if not resume:
+            run.folder.note(status="failed", end=now())
+        run.logger.close({}, failed=True)
+        raise
 
 
 def _fit(trainer: Trainer, run: RunContext) -> None:

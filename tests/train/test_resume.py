@@ -84,8 +84,10 @@ def test_larger_total_goes_on(tmp_path: Path) -> None:
 )
 def test_changes_that_matter_are_refused(change: str, said: str, tmp_path: Path) -> None:
     run(tmp_path, config(*RUNS["offline"], "trainer.updates=60"))
+    before = [(tmp_path / name).read_bytes() for name in ("config.yaml", "run.json", "policy.pt")]
     with pytest.raises(UserError, match=said):
         run(tmp_path, config(*RUNS["offline"], change), resume=True)
+    assert before == [(tmp_path / name).read_bytes() for name in ("config.yaml", "run.json", "policy.pt")]
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:

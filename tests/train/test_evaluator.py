@@ -1,0 +1,91 @@
+"""Evaluations are fair, repeat themselves, and disturb nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from offrl.build import build
+from offrl.envs.reference import ReferenceScores
+from offrl.train.evaluator import Evaluation, Evaluator, Result, evaluate
+from offrl.train.randomness import random_state, set_random_state, undisturbed
+from offrl.train.statistics import RewardScaler, RunningMoments
+from tests.train.kit import RUNS, config
+
+
+class Lopsided:
+    """CartPole: falls over at once in environment 0, balances in the others."""
+
+    def act(self, obs: Tensor) -> Tensor:
+        torch.rand(1)
+        np.random.rand()  # noqa: NPY002
+        action = (obs[:, 2] + 0.5 * obs[:, 3] > 0).long()
+        action[0] = 0
+        return action
+
+    def explore(self, obs: Tensor, step: int) -> Tensor:
+        return self.act(obs)
+
+
+@pytest.fixture
+def cartpole() -> Any:
+    return build(config(*RUNS["discrete"])["env"])
+
+
+def test_short_episodes_get_no_more_than_their_share(cartpole: Any) -> None:
+    result = evaluate(Lopsided(), cartpole.make(3, 0), 7, 5, "cpu")
+    assert len(result.returns) == 7
+    assert [length < 20 for length in result.lengths] == [True] * 3 + [False] * 4
+
+
+def test_the_same_each_time_and_undisturbing(cartpole: Any) -> None:
+    evaluator = Evaluator(cartpole, Evaluation(interval=1, episodes=4, num_envs=2, seed=3), torch.device("cpu"))
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    first, second = evaluator(Lopsided()), evaluator(Lopsided())
+    assert first == second
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_summary() -> None:
+    summary = Result([1.0, 3.0], [10, 20], [True, False]).summary(ReferenceScores(0.0, 4.0, "test"))
+    assert summary == {
+        "return": 2.0, "return_std": 1.0, "return_min": 1.0, "return_max": 3.0,
+        "length": 15.0, "success": 0.5, "score": 50.0,
+    }  # fmt: skip
+
+
+def test_generators_go_on_where_they_were() -> None:
+    state = random_state()
+    expected = (torch.rand(2), np.random.rand(2))  # noqa: NPY002
+    set_random_state(state)
+    with undisturbed():
+        torch.rand(9)
+        np.random.rand(9)  # noqa: NPY002
+    assert torch.equal(torch.rand(2), expected[0])
+    np.testing.assert_array_equal(np.random.rand(2), expected[1])  # noqa: NPY002
+
+
+def test_running_moments_equal_those_of_all_rows() -> None:
+    rows, moments = 5.0 + 3.0 * torch.randn(1000, 2), RunningMoments((2,))
+    for part in rows.split([1, 9, 490, 500]):
+        moments.add(part)
+    mean, std = moments.statistics()
+    torch.testing.assert_close(mean, rows.mean(0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(std, rows.std(0, correction=0), rtol=1e-5, atol=1e-5)
+
+
+def test_rewards_are_scaled_by_the_spread_of_discounted_returns() -> None:
+    scaler, returns, seen = RewardScaler(1, 0.9), 0.0, []
+    for step in range(200):
+        reward, done = float(step % 3), step % 7 == 6
+        scaled = scaler(torch.tensor([reward]), torch.tensor([done]))
+        seen.append(returns := 0.9 * returns + reward)
+        returns *= not done
+        if step > 2:
+            assert scaled.item() == pytest.approx(min(reward / (np.std(seen) + 1e-4), 10.0), rel=1e-4)
