@@ -118,7 +118,7 @@ def _finite(steps: Steps) -> Finding:
 
 def _rows_not_finite(values: NDArray[Any]) -> NDArray[np.int64]:
     found = [np.empty(0, np.int64)]
-    for part in episodes.chunks(len(values)):
+    for part in episodes.chunks(values):
         # Sums tell at a glance: only a chunk with something in it is looked at row by row.
         with np.errstate(invalid="ignore"):
             total = values[part].sum(dtype=np.float64)
@@ -236,7 +236,7 @@ def _hashes(steps: Steps) -> NDArray[np.uint64]:
     for value in (steps.obs, steps.action, steps.reward, steps.next_obs):
         flat = value.reshape(len(value), -1)
         factors = rng.integers(1, 1 << 63, flat.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        for part in episodes.chunks(len(flat), 1 << 14):
+        for part in episodes.chunks(flat):
             exact = np.ascontiguousarray(flat[part], np.float64).view(np.uint64)
             mixed = (exact ^ (exact >> np.uint64(29))) * factors
             total[part] += (mixed ^ (mixed >> np.uint64(32))).sum(axis=1, dtype=np.uint64)

@@ -198,7 +198,7 @@ def _one_step(made: Columns) -> bool:
 
 def _write_pictures(folder: Path, name: str, pictures: NDArray[Any], rows: NDArray[np.int64]) -> None:
     target = new_array(folder, name, pictures.shape, np.dtype(np.uint8))
-    for part in episodes.chunks(len(rows), 1 << 12):
+    for part in episodes.chunks(pictures):
         target[part] = pictures[rows[part]]
 
 
@@ -210,7 +210,7 @@ def _pack(steps: Steps, made: Columns, layout: Layout, out: NDArray[np.float32])
         "discount": made.discount,
         **made.extra,
     }
-    for part in episodes.chunks(len(steps)):
+    for part in episodes.chunks(steps.obs):
         for name, place in layout.places.items():
             if place.start == place.stop:
                 continue

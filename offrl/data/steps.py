@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from offrl.data.spaces import Space, action_spec, obs_spec
 from offrl.types import Spec, Steps
 
-CHUNK = 1 << 18  # rows handled at a time, so that sets larger than memory pass through
+CHUNK = 1 << 24  # bytes handled at a time, so that sets larger than memory pass through
 FIELDS = ("obs", "action", "reward", "terminated", "truncated", "next_obs")
 
 
@@ -61,7 +61,7 @@ def discontinuities(steps: Steps) -> NDArray[np.int64]:
     inner = np.ones(len(steps), np.bool_)
     inner[starts(steps)] = False
     wrong: list[NDArray[np.int64]] = []
-    for part in chunks(len(steps) - 1):
+    for part in chunks(steps.obs[:-1]):
         later = slice(part.start + 1, part.stop + 1)
         same = steps.obs[later] == steps.next_obs[part]
         jumps = ~same.reshape(len(same), -1).all(axis=1) & inner[later]
@@ -109,8 +109,9 @@ def select(steps: Steps, episodes: NDArray[np.bool_]) -> Steps:
     return from_arrays({name: value[rows] for name, value in arrays(steps).items()})
 
 
-def chunks(total: int, size: int = CHUNK) -> Iterator[slice]:
-    """Consecutive slices that cover `total` rows."""
+def chunks(values: NDArray[Any]) -> Iterator[slice]:
+    """Consecutive slices that cover all rows of `values`, about `CHUNK` bytes of it each."""
+    total, size = len(values), max(1, CHUNK // max(1, values[:1].nbytes))
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))
 
@@ -120,7 +121,7 @@ def fingerprint(steps: Steps) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(arrays(steps).items()):
         digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
-        for part in chunks(len(value)):
+        for part in chunks(value):
             digest.update(np.ascontiguousarray(value[part]).data)
     return digest.hexdigest()
 
@@ -129,9 +130,9 @@ def moments(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float
     """Mean and (population) standard deviation over the first axis, in float64, a chunk at a time."""
     total = len(values)
     mean = np.zeros(values.shape[1:])
-    for part in chunks(total):
+    for part in chunks(values):
         mean += values[part].sum(axis=0, dtype=np.float64) / total
     variance = np.zeros(values.shape[1:])
-    for part in chunks(total):
+    for part in chunks(values):
         variance += np.square(values[part] - mean).sum(axis=0) / total
     return mean, np.sqrt(variance)

@@ -140,3 +140,17 @@ def test_a_mixture_keeps_its_shares() -> None:
     assert Mixture([one, other], [1, 3]).shares(256) == [64, 192]
     with pytest.raises(UserError, match="ratios"):
         Mixture([one], [0.5, 0.5])
+
+
+def test_data_handled_in_chunks_come_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = make_steps([6, 4, 3], [True, False, True])
+    broken = replace(steps, obs=steps.obs[[0, 1, 2, 4, 3, *range(5, 13)]])
+    whole = Dataset(steps, SPEC, discount=0.9, n_step=2)
+    expected = episodes.fingerprint(steps), episodes.discontinuities(broken).tolist(), episodes.moments(steps.obs)
+    monkeypatch.setattr(episodes, "CHUNK", 25)  # two rows of observations
+    assert [part.stop - part.start for part in episodes.chunks(steps.obs)] == [2, 2, 2, 2, 2, 2, 1]
+    assert episodes.fingerprint(steps) == expected[0]
+    assert episodes.discontinuities(broken).tolist() == expected[1] == [3, 4, 5]
+    np.testing.assert_allclose(episodes.moments(steps.obs), expected[2])
+    chunked = Dataset(steps, SPEC, discount=0.9, n_step=2, memory="mmap", cache=tmp_path)
+    assert torch.equal(whole.rows.floats, chunked.rows.floats)
