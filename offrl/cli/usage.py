@@ -24,9 +24,9 @@ Jobs:
 Examples:
   offrl train algo=ppo env=cartpole
   offrl train algo=sac env=Pendulum-v1 seed=3
-  offrl collect env=hopper actor=runs/train/FOLDER steps=100000 to=hopper/medium-v0
-  offrl train algo=iql dataset=D4RL/pointmaze/umaze-v2
-  offrl train -m algo=bc,iql dataset=D4RL/pointmaze/umaze-v2 seed=0,1,2
+  offrl collect env=pointmaze_umaze actor=scripted noise=0.3 to=pointmaze/umaze-v0
+  offrl train algo=iql dataset=pointmaze/umaze
+  offrl train -m algo=bc,iql dataset=pointmaze/umaze seed=0,1,2
   offrl train run=runs/train/FOLDER resume=true
   offrl evaluate run=runs/train/FOLDER
   offrl dataset check my_log.csv

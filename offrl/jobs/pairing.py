@@ -11,7 +11,7 @@ from offrl.errors import UserError
 from offrl.train.loop import Trainer
 from offrl.types import ActionKind, Experience, Spec
 
-_START = "offrl train algo=ppo env=cartpole learns online, offrl train algo=iql dataset=D4RL/pointmaze/umaze-v2 offline"
+_START = "offrl train algo=ppo env=cartpole learns online, offrl train algo=iql dataset=pointmaze/umaze offline"
 _TRAINERS: dict[Experience, str] = {"dataset": "offline", "replay": "replay", "rollout": "rollout"}
 _TRY: dict[ActionKind, str] = {
     "continuous": "sac, td3, ppo (online), or iql, td3_bc, cql, bc (offline)",
