@@ -150,7 +150,7 @@ def test_data_handled_in_chunks_come_out_the_same(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(episodes, "CHUNK", 25)  # two rows of observations
     assert [part.stop - part.start for part in episodes.chunks(steps.obs)] == [2, 2, 2, 2, 2, 2, 1]
     assert episodes.fingerprint(steps) == expected[0]
-    assert episodes.discontinuities(broken).tolist() == expected[1] == [3, 4, 5]
+    assert episodes.discontinuities(broken).tolist() == expected[1] == [3, 4]
     np.testing.assert_allclose(episodes.moments(steps.obs), expected[2])
     chunked = Dataset(steps, SPEC, discount=0.9, n_step=2, memory="mmap", cache=tmp_path)
     assert torch.equal(whole.rows.floats, chunked.rows.floats)
