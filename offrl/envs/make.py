@@ -104,7 +104,7 @@ class Env:
                 warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
                 env = gym.make(self.id, self.max_episode_steps, disable_env_checker=True, **kwargs)
         except gym.error.UnregisteredEnv as error:
-            raise UserError(f"env.id={self.id}: {error} {_suggestion(self.id)}".rstrip()) from error
+            raise UserError(f"env.id={self.id}: {_without_hint(error)} {_suggestion(self.id)}".rstrip()) from error
         except ModuleNotFoundError as error:
             raise UserError(f"env.id={self.id}: {error}") from error
         except gym.error.DependencyNotInstalled as error:
@@ -165,6 +165,11 @@ def _import_package(id: str) -> None:
                 raise UserError(
                     f"env.id={id} needs {package}, which is not installed: pip install 'offrl[{extra}]'"
                 ) from error
+
+
+def _without_hint(error: Exception) -> str:
+    """What Gymnasium says, less its own guess, which knows no versions."""
+    return str(error).partition(" Did you mean")[0]
 
 
 def _suggestion(id: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
 
-from offrl.build import build, locate
+from offrl.build import MISSING, build, locate
 from offrl.data import minari
 from offrl.data import steps as recorded
 from offrl.data.replay import Replay
@@ -41,6 +41,8 @@ class Record:
 def run(config: dict[str, Any], folder: Path) -> None:
     """Record or mix as `config` says, and write the dataset `to`."""
     target = str(config["to"])
+    if target == MISSING:
+        raise UserError("to is missing: give the id of the new dataset, such as to=hopper/random-v0")
     if minari.local_path(target).exists() and not config["overwrite"]:
         raise UserError(f"to={target}: this dataset exists already; choose another id, or overwrite=true")
     if config["mix"]:
@@ -177,14 +179,15 @@ def _facts(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _portable(env: gym.Env[Any, Any]) -> EnvSpec | None:
-    """The environment's spec, where JSON can hold it: wrappers of other packages may not say how they were made."""
-    spec = env.spec
-    try:
-        if spec is not None:
-            spec.to_json()
-    except (ValueError, TypeError):
-        return env.unwrapped.spec
-    return spec
+    """The environment's spec, without its wrappers or not at all where JSON cannot hold how they were made."""
+    for spec in (env.spec, env.unwrapped.spec):
+        try:
+            if spec is not None:
+                spec.to_json()
+                return spec
+        except (ValueError, TypeError):  # a class or function in place of a name
+            continue
+    return None
 
 
 def _generator(config: Mapping[str, Any], use: int) -> torch.Generator:
