@@ -67,10 +67,10 @@ def _run(job: str, words: list[str]) -> None:
             sys.path.append(str(folder))  # last, so that a module of the user never hides an installed one
     folders = [config_dir(), *own]
     _check_job(job, folders)
-    words = overrides.expand(overrides.positional(job, words), folders)
     run = overrides.values(words).get("run", "null")
+    words = overrides.expand(overrides.positional(job, words), folders)
     if run != "null":
-        overrides.from_run(run, job, words, config_dir() / "config.yaml")
+        overrides.from_run(run, job, words, folders)
     keys = [f"job={job}", *filter(overrides.is_override, words), *overrides.folders_for(words)]
     sys.argv = ["offrl", *keys, *(word for word in words if not overrides.is_override(word))]
     name = "config" if run == "null" else overrides.SAVED

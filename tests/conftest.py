@@ -39,10 +39,10 @@ def compose() -> Compose:
 
     names.register()
 
-    def composed(*overrides: str, config_folder: Path | None = None) -> dict[str, Any]:
+    def composed(*overrides: str, config_folder: Path | None = None, primary: str = "config") -> dict[str, Any]:
         search = [] if config_folder is None else [f"hydra.searchpath=['file://{config_folder}']"]
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            config = hydra_compose("config", [*overrides, *search], return_hydra_config=True)
+            config = hydra_compose(primary, [*overrides, *search], return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         plain = {key: config._get_node(key) for key in config if key != "hydra"}
         return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(plain), resolve=True))

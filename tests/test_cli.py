@@ -121,8 +121,8 @@ def test_own_configs_and_modules_in_a_sweep_with_one_failure(home: Path) -> None
     draws = [line for line in done.stdout.splitlines() if line.startswith("draws")]
     assert draws[0] == draws[1] != draws[2] == draws[3]
     assert draws[0].endswith(" 1")  # thread
-    assert "env CartPole-v1 9 folder 0_env=room,seed=0" in done.stdout
-    assert "env Pendulum-v1 None folder 5_env=Pendulum-v1,seed=2" in done.stdout
+    assert "env CartPole-v1 9 folder 0_env-room_seed-0" in done.stdout
+    assert "env Pendulum-v1 None folder 5_env-Pendulum-v1_seed-2" in done.stdout
 
 
 def test_crash_leaves_its_traceback_in_the_log(home: Path) -> None:

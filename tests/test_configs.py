@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from offrl.build import TARGET, build, locate, schema
+from offrl.cli.overrides import SAVED, from_run
 from offrl.paths import config_dir
 from tests.conftest import Compose
 
@@ -93,6 +95,25 @@ def test_order_of_override(compose: Compose, mine: Path) -> None:
     assert config["network"]["_target_"].endswith("CNN")
     assert config["algo"]["temperature"] == 1
     assert compose("experiment=mine", "seed=6", "network=mlp", config_folder=mine)["seed"] == 6
+
+
+def test_a_saved_config_is_changed_by_keys_and_replaced_by_groups(compose: Compose, tmp_path: Path) -> None:
+    saved = compose("algo=sac", "env=hopper", "trainer.steps=7", "hardware.threads=2")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(saved))
+
+    def again(*words: str) -> dict[str, Any]:
+        from_run(str(tmp_path), "train", words, [ROOT])
+        return compose(*words, primary=SAVED)
+
+    assert again() == saved
+    assert again("trainer.steps=8")["trainer"] == saved["trainer"] | {"steps": 8}
+    cartpole = again("env=cartpole")
+    assert cartpole["env"] == compose("env=cartpole")["env"]
+    assert cartpole["trainer"] == saved["trainer"]
+    assert again("debug=fast")["logger"] == compose("logger=none")["logger"]
+    ppo, fresh = again("algo=ppo"), compose("algo=ppo")
+    assert all(ppo[group] == fresh[group] for group in ("algo", "trainer", "network", "policy"))
+    assert (ppo["hardware"], ppo["env"]) == (saved["hardware"], saved["env"])
 
 
 def test_names_are_readable(compose: Compose) -> None:

@@ -26,4 +26,4 @@ def run_name() -> str:
 
 def folder_name(text: str) -> str:
     """`text` with everything that is awkward in a folder's name replaced, and cut to a sane length."""
-    return re.sub(r"[^\w.,=+-]+", "_", text).strip("_")[:_LONGEST]
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_")[:_LONGEST]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from offrl.cli.names import folder_name
 from offrl.errors import UserError
@@ -57,6 +58,9 @@ def expand(words: Sequence[str], folders: Sequence[Path]) -> list[str]:
         if value == "null" and any((folder / group).is_dir() for folder in folders):
             out.append(f"~{group}")  # Hydra's way of choosing no option of a group
             continue
+        if group == "run" and value != "null":
+            out.append(f"run={quoted(value)}")  # a path may hold characters that mean something to Hydra
+            continue
         if group not in ("env", "dataset") or not value or re.search(r"[\[\](){}'\"]", value):
             out.append(word)
             continue
@@ -81,27 +85,39 @@ def _option(group: str, value: str, folders: Sequence[Path]) -> str:
     return name
 
 
-def from_run(run: str, job: str, words: Sequence[str], primary: Path) -> None:
+def from_run(run: str, job: str, words: Sequence[str], folders: Sequence[Path]) -> None:
     """Make the resolved config of a run folder the primary config `SAVED`.
 
-    Its groups stay on offer: one that is chosen in `words` replaces the saved node as a whole.
-    Raises `UserError` if there is no such config.
+    Its groups stay on offer: one that `words` choose, or that an option they choose brings along, replaces the saved
+    node as a whole. Raises `UserError` if there is no such config.
     """
     path = Path(run) / "config.yaml"
     if not path.is_file():
         raise UserError(f"run={run}: there is no {path}, so this is not the folder of a run")
-    saved = cast("dict[str, Any]", OmegaConf.to_container(cast(DictConfig, OmegaConf.load(path))))
-    template = cast("dict[str, Any]", OmegaConf.to_container(cast(DictConfig, OmegaConf.load(primary))))
-    chosen = values(words)
-    body = {key: value for key, value in saved.items() if key not in chosen or not isinstance(value, Mapping)}
-    groups = [_group(entry) for entry in template["defaults"] if isinstance(entry, dict)]
-    defaults = ["_self_", *({group: job if group == "job" else None} for group in groups)]
-    node = {"defaults": defaults, **body, "hydra": template["hydra"]}
-    ConfigStore.instance().store(name=SAVED, node=node)
+    saved, template = _load(path), _load(folders[0] / "config.yaml")
+    groups = [next(iter(entry)).removeprefix("optional ") for entry in template["defaults"] if entry != "_self_"]
+    bare = {
+        "defaults": ["_self_", *({group: job if group == "job" else None} for group in groups)],
+        "hydra": template["hydra"],
+    }
+    chosen = _chosen(bare, [word for word in words if word.partition("=")[0] in groups], folders)
+    kept = {key: value for key, value in saved.items() if key not in chosen}
+    ConfigStore.instance().store(name=SAVED, node={**bare, **dict.fromkeys(chosen & saved.keys()), **kept})
 
 
-def _group(entry: dict[str, Any]) -> str:
-    return next(iter(entry)).removeprefix("optional ")
+def _load(path: Path) -> dict[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(path)))
+
+
+def _chosen(primary: dict[str, Any], words: Sequence[str], folders: Sequence[Path]) -> set[str]:
+    """Choose options of groups on top of `primary`: the groups that then hold one, but for the job's."""
+    ConfigStore.instance().store(name=SAVED, node=primary)
+    search = ",".join(quoted(f"file://{folder}") for folder in folders[1:])
+    firsts = [word.partition(",")[0] for word in words]  # of a sweep's options, any will do
+    with initialize_config_dir(str(folders[0]), version_base="1.3"):
+        config = compose(SAVED, [*firsts, f"hydra.searchpath=[{search}]"], return_hydra_config=True)
+    choices: dict[str, str | None] = config.hydra.runtime.choices
+    return {group for group, option in choices.items() if option is not None} - {"job"}
 
 
 def folders_for(words: Sequence[str]) -> list[str]:
