@@ -18,11 +18,11 @@ import gymnasium as gym
 
 from offrl.envs.block import Block, Seat
 from offrl.envs.reference import ReferenceScores
-from offrl.envs.spaces import action_codec, obs_codec
-from offrl.envs.vector import VectorEnv
+from offrl.envs.spaces import ActionCodec, ObsCodec, action_codec, obs_codec
+from offrl.envs.vector import Simulator, VectorEnv
 from offrl.envs.workers import Workers
 from offrl.errors import UserError
-from offrl.types import ObsSpec, Spec
+from offrl.types import Spec
 
 # Packages with environments of their own: the package, the extra that installs it, and how its ids begin.
 PACKAGES = (
@@ -66,10 +66,7 @@ class Env:
         Raises:
             UserError: no such environment, or spaces that no algorithm takes.
         """
-        env = self.make_one()
-        codec, action = obs_codec(env.observation_space, self.obs_keys), action_codec(env.action_space).spec
-        env.close()
-        return Spec(self._with_history(codec.spec), action)
+        return self._spec(*self._look())
 
     def make(self, num_envs: int, seed: int) -> VectorEnv:
         """N environments; their episodes depend on `seed` alone, not on `mode`.
@@ -78,19 +75,15 @@ class Env:
             UserError: as `spec`, and for numbers that make no sense.
         """
         self._check(num_envs)
-        env = self.make_one()
-        codec, actions = obs_codec(env.observation_space, self.obs_keys), action_codec(env.action_space)
-        spec = Spec(self._with_history(codec.spec), actions.spec)
+        codec, actions = self._look()
         if self.mode == "sync":
-            others = (self.make_one() for _ in range(1, num_envs))
-            seats = [Seat(one, codec, number) for number, one in enumerate((env, *others))]
-            return VectorEnv(Block(seats, codec.encode), spec, actions, num_envs, seed)
-        env.close()
-        processes = min(num_envs, self.workers or os.cpu_count() or 1)
-        workers = Workers(functools.partial(make_block, self), codec.spec, num_envs, processes)
-        return VectorEnv(workers, spec, actions, num_envs, seed)
+            simulator: Simulator = make_block(self, range(num_envs))
+        else:
+            processes = min(num_envs, self.workers or os.cpu_count() or 1)
+            simulator = Workers(functools.partial(make_block, self), codec.spec, num_envs, processes)
+        return VectorEnv(simulator, self._spec(codec, actions), actions, num_envs, seed)
 
-    def make_one(self, render_mode: str | None = None) -> gym.Env[Any, Any]:
+    def make_one(self) -> gym.Env[Any, Any]:
         """One plain Gymnasium environment with the wrappers, and none of our conventions.
 
         Raises:
@@ -98,11 +91,10 @@ class Env:
         """
         quiet_mujoco()
         _import_package(self.id)
-        kwargs = dict(self.kwargs) if render_mode is None else {**self.kwargs, "render_mode": render_mode}
         try:
             with warnings.catch_warnings():  # who writes a version into an id means it
                 warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)
-                env = gym.make(self.id, self.max_episode_steps, disable_env_checker=True, **kwargs)
+                env = gym.make(self.id, self.max_episode_steps, disable_env_checker=True, **self.kwargs)
         except gym.error.UnregisteredEnv as error:
             raise UserError(f"env.id={self.id}: {_without_hint(error)} {_suggestion(self.id)}".rstrip()) from error
         except ModuleNotFoundError as error:
@@ -115,12 +107,15 @@ class Env:
             env = _wrap(env, wrapper)
         return env
 
-    def without_history(self) -> Env:
-        """The same environment showing single observations."""
-        return replace(self, history=0)
+    def _look(self) -> tuple[ObsCodec, ActionCodec]:
+        env = self.make_one()
+        codecs = obs_codec(env.observation_space, self.obs_keys), action_codec(env.action_space)
+        env.close()
+        return codecs
 
-    def _with_history(self, spec: ObsSpec) -> ObsSpec:
-        return replace(spec, shape=(self.history, *spec.shape), history=self.history) if self.history else spec
+    def _spec(self, codec: ObsCodec, actions: ActionCodec) -> Spec:
+        obs, history = codec.spec, self.history
+        return Spec(replace(obs, shape=(history, *obs.shape), history=history) if history else obs, actions.spec)
 
     def _check(self, num_envs: int) -> None:
         if num_envs < 1:

@@ -17,7 +17,8 @@ from offrl.data import minari
 from offrl.data import steps as recorded
 from offrl.data.replay import Replay
 from offrl.data.steps import Recording
-from offrl.envs.collect import Actor, Agent, Noisy, Scripted, Uniform, rollout_steps
+from offrl.envs.actors import Actor, Agent, Noisy, Scripted, Uniform
+from offrl.envs.collect import rollout_steps
 from offrl.envs.controllers import load_controller
 from offrl.envs.make import Env
 from offrl.errors import UserError

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from offrl.envs.collect import draw
+from offrl.envs.actors import draw
 from offrl.envs.make import Env
 from offrl.types import Spec
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from offrl.data.steps import discontinuities, lengths, returns
-from offrl.envs.collect import Agent, Choice, Noisy, Scripted, Uniform, rollout_steps
+from offrl.envs.actors import Agent, Choice, Noisy, Scripted, Uniform
+from offrl.envs.collect import rollout_steps
 from offrl.errors import UserError
 from offrl.types import ActionSpec
 from tests.envs.kit import actions, recipe

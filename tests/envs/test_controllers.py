@@ -10,7 +10,8 @@ import torch
 
 from offrl.build import build
 from offrl.data.steps import returns
-from offrl.envs.collect import Noisy, Scripted, rollout_steps
+from offrl.envs.actors import Noisy, Scripted
+from offrl.envs.collect import rollout_steps
 from offrl.envs.controllers import load_controller
 from offrl.envs.make import Env
 from offrl.errors import UserError
