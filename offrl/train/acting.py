@@ -52,9 +52,10 @@ class Actor:
         """Where the environments are, and what is not reported yet."""
         return {"env": self.env.state(), "finished": [list(episode) for episode in self.finished]}
 
-    def load(self, state: State) -> None:
-        """Go on from `state`; says so where an environment cannot be brought back exactly."""
-        if not self.env.load(cast(State, state["env"])):
+    def load(self, state: State) -> bool:
+        """Go on from `state`; False, and a word to the user, where an environment cannot be brought back exactly."""
+        exact = self.env.load(cast(State, state["env"]))
+        if not exact:
             print(
                 "resume: this environment cannot be brought back to where it was (its simulator does not repeat "
                 "itself); new episodes begin, so the run goes on, but not bit for bit",
@@ -62,6 +63,7 @@ class Actor:
             )
         self.obs = self.env.obs
         self.finished = [Episode(*episode) for episode in cast("list[list[object]]", state["finished"])]  # pyright: ignore[reportArgumentType]
+        return exact
 
 
 def random_action(spec: Spec, num_envs: int) -> Tensor:

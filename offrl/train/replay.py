@@ -98,7 +98,8 @@ class OnReplay(Trainer):
         super().load(state, run)
         self.online_update = cast(int, state["online_update"])
         self._replay.load(cast(State, state["replay"]))
-        self._actor.load(cast(State, state["actor"]))
+        if not self._actor.load(cast(State, state["actor"])):
+            self._replay.cut()  # what was added last has no successor in the new episodes
         if self._moments is not None:
             self._moments.load(cast(State, state["moments"]))
 
