@@ -52,8 +52,7 @@ def run(config: dict[str, Any], folder: Path) -> None:
         path, steps = _write(_record(config), config)
     returns = recorded.returns(steps)
     print(
-        f"{target}: {len(steps):,} steps, {len(returns):,} episodes, "
-        f"return {returns.mean():.1f} ± {returns.std():.1f} (last episode of each environment maybe cut off)\n{path}"
+        f"{target}: {len(steps):,} steps, {len(returns):,} episodes, return {returns.mean():.1f} ± {returns.std():.1f}\n{path}"
     )
 
 
