@@ -51,9 +51,8 @@ def run(config: dict[str, Any], folder: Path) -> None:
     else:
         path, steps = _write(_record(config), config)
     returns = recorded.returns(steps)
-    print(
-        f"{target}: {len(steps):,} steps, {len(returns):,} episodes, return {returns.mean():.1f} ± {returns.std():.1f}\n{path}"
-    )
+    total = f"return {returns.mean():.1f} ± {returns.std():.1f}"
+    print(f"{target}: {len(steps):,} steps, {len(returns):,} episodes, {total}\n{path}")
 
 
 def _record(config: Mapping[str, Any]) -> Record:
