@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import random
 from dataclasses import dataclass
 from typing import Literal
@@ -38,6 +40,7 @@ class Hardware:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+        _keep_freed_memory()
         import torch
 
         torch.set_flush_denormal(self.flush_denormals)  # before the pool exists: its threads inherit the mode
@@ -53,6 +56,18 @@ class Hardware:
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         return self.device
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed: it would hand every large tensor back to the system and fault it in anew, which
+    takes a tenth to a fifth of an update of CQL. Other C libraries are left alone.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, mmap_threshold, gibibyte = -1, -3, 1 << 30
+    libc = ctypes.CDLL(None)
+    for option in (trim_threshold, mmap_threshold):
+        libc.mallopt(option, gibibyte)
 
 
 def seed_everything(seed: object) -> None:

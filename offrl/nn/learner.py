@@ -27,25 +27,19 @@ class Learner(nn.Module, Generic[M]):
     """A network and the Adam moments that move it (Kingma & Ba 2015, arXiv:1412.6980); `state_dict()` holds
     both."""
 
-    lr: Tensor
+    lr: Tensor  # 0-d
+    step: Tensor  # 0-d: how many steps it has taken
 
-    def __init__(
-        self, network: M, lr: float, *, eps: float = 1e-8, max_grad_norm: float | None = None
-    ) -> None:
+    def __init__(self, network: M, lr: float, *, eps: float = 1e-8, max_grad_norm: float | None = None) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
         self.eps, self.max_grad_norm = eps, max_grad_norm
         self.register_buffer("lr", torch.tensor(lr))
+        self.register_buffer("step", torch.zeros(()))
         for i, parameter in enumerate(network.parameters()):
             self.register_buffer(f"first{i}", torch.zeros_like(parameter))
             self.register_buffer(f"second{i}", torch.zeros_like(parameter))
-            self.register_buffer(f"step{i}", torch.zeros(()))
         self._list_state()
-
-    @property
-    def steps(self) -> Tensor:
-        """How many steps it has taken, as a 0-d tensor on the device."""
-        return self._steps[0]
 
     def forward(self, *inputs: Tensor) -> Any:
         """The network itself, as a constant; gradients still pass through it to its inputs."""
@@ -86,34 +80,26 @@ class Learner(nn.Module, Generic[M]):
 
     @torch.no_grad()
     def _adam(self, gradients: list[Tensor]) -> None:
-        compiling = torch.compiler.is_compiling()
-        adam(
-            self._parameters_list,
-            gradients,
-            self._first,
-            self._second,
-            [],
-            self._steps,
-            fused=not compiling,
-            foreach=compiling,
-            capturable=compiling,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.lr,
-            weight_decay=0.0,
-            eps=self.eps,
-            maximize=False,
-        )
+        """The fused step, called directly; while tracing the public one, of which a compiler can see the inside."""
+        parameters, first, second = self._parameters_list, self._first, self._second
+        constants: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": self.eps}
+        constants |= {"lr": self.lr, "amsgrad": False, "maximize": False}
+        if torch.compiler.is_compiling():
+            steps = [self.step.clone() for _ in parameters]  # it counts each one up
+            adam(parameters, gradients, first, second, [], steps, foreach=True, capturable=True, **constants)
+            self.step.add_(1.0)
+        else:
+            self.step.add_(1.0)
+            torch._fused_adam_(parameters, gradients, first, second, [], self._steps, **constants)
 
     def _list_state(self) -> None:
-        """Lists for the fused step, made once: walking the module tree at each update would cost more than
-        Adam."""
+        """Lists for the fused step, made once: walking the module tree at each update would cost more than Adam."""
         self._parameters_list: list[Tensor] = list(self.network.parameters())
-        count = range(len(self._parameters_list))
-        self._first, self._second, self._steps = (
-            [self.get_buffer(f"{name}{i}") for i in count] for name in ("first", "second", "step")
+        count = len(self._parameters_list)
+        self._first, self._second = (
+            [self.get_buffer(f"{name}{i}") for i in range(count)] for name in ("first", "second")
         )
+        self._steps = [self.step] * count
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Learner[M]:
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]

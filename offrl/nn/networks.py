@@ -166,9 +166,7 @@ class CNN(MLP):
 
     def encoder(self, obs: ObsSpec) -> Encoder:
         if not obs.is_image:
-            raise UserError(
-                f"network=cnn reads images, but observations have shape {obs.shape}: use network=mlp"
-            )
+            raise UserError(f"network=cnn reads images, but observations have shape {obs.shape}: use network=mlp")
         if self.normalize_obs:
             raise UserError("network.normalize_obs=true has no meaning for images: pixel_scale does it")
         if not len(self.channels) == len(self.kernels) == len(self.strides):

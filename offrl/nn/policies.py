@@ -136,9 +136,7 @@ class Choices(Density):
 
     def sample(self) -> Tensor:
         """By the Gumbel-max trick: no host round trip, and the same under compilation."""
-        return self._join(
-            [(part - torch.empty_like(part).exponential_().log()).argmax(-1) for part in self.log_probs]
-        )
+        return self._join([(part - torch.empty_like(part).exponential_().log()).argmax(-1) for part in self.log_probs])
 
     def mode(self) -> Tensor:
         return self._join([part.argmax(-1) for part in self.log_probs])

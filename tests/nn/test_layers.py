@@ -103,7 +103,7 @@ def test_learner_is_adam(max_grad_norm: float | None) -> None:
         torch.testing.assert_close(metrics["fit/loss"], value.detach())
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other.detach())
-    assert learner.steps == 20
+    assert learner.step == 20
 
 
 def test_target_moves_by_its_rate_and_period() -> None:

@@ -85,7 +85,7 @@ class IQL(Discounted):
 
     def _decay(self) -> Tensor:
         """Cosine from 1 to 0, by the number of steps that the policy has taken."""
-        done = (self.actor.steps / self.decay_updates).clamp(max=1.0)
+        done = (self.actor.step / self.decay_updates).clamp(max=1.0)
         return 0.5 * (1.0 + torch.cos(math.pi * done))
 
     @torch.no_grad()
