@@ -69,11 +69,14 @@ def _run(job: str, words: list[str]) -> None:
     _check_job(job, folders)
     run = overrides.values(words).get("run", "null")
     words = overrides.expand(overrides.positional(job, words), folders)
+    name = "config"
     if run != "null":
         overrides.from_run(run, job, words, folders)
+        name = overrides.SAVED
+    elif {"-m", "--multirun"} & set(words) and overrides.from_sweep(words, folders):
+        name = overrides.SWEPT
     keys = [f"job={job}", *filter(overrides.is_override, words), *overrides.folders_for(words)]
     sys.argv = ["offrl", *keys, *(word for word in words if not overrides.is_override(word))]
-    name = "config" if run == "null" else overrides.SAVED
     hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(task)()
 
 

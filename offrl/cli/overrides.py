@@ -16,6 +16,7 @@ from offrl.cli.names import folder_name
 from offrl.errors import UserError
 
 SAVED = "saved_run"  # name of the primary config that stands for a run folder's
+SWEPT = "swept"  # and of the one in which a swept group holds the first of its options
 _FILES = (".csv", ".parquet", ".npz", ".hdf5", ".h5")
 _NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra.job_logging.root.handlers=[console]"]
 
@@ -118,6 +119,30 @@ def _chosen(primary: dict[str, Any], words: Sequence[str], folders: Sequence[Pat
         config = compose(SAVED, [*firsts, f"hydra.searchpath=[{search}]"], return_hydra_config=True)
     choices: dict[str, str | None] = config.hydra.runtime.choices
     return {group for group, option in choices.items() if option is not None} - {"job"}
+
+
+def from_sweep(words: Sequence[str], folders: Sequence[Path]) -> bool:
+    """Make a primary config `SWEPT` whose swept groups hold their first options; False where no group is swept.
+
+    Hydra composes once without what is swept before it composes each run. Keys that come with an algorithm, such as
+    those of its trainer, would be unknown to it then.
+    """
+    template = _load(folders[0] / "config.yaml")
+    given = values(words)
+    firsts = {
+        group: value.partition(",")[0] for group, value in given.items() if re.fullmatch(r"[^\[\](){}]+,.+", value)
+    }
+    defaults = [_first(entry, firsts) for entry in template["defaults"]]
+    ConfigStore.instance().store(name=SWEPT, node={**template, "defaults": defaults})
+    return defaults != template["defaults"]
+
+
+def _first(entry: str | dict[str, Any], firsts: dict[str, str]) -> str | dict[str, Any]:
+    """An entry of a defaults list, with its group's first option where that is swept."""
+    if isinstance(entry, str):
+        return entry
+    key = next(iter(entry))
+    return {key: firsts.get(key.removeprefix("optional "), entry[key])}
 
 
 def folders_for(words: Sequence[str]) -> list[str]:
