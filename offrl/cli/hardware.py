@@ -43,6 +43,9 @@ class Hardware:
         _keep_freed_memory()
         import torch
 
+        if self.device == "cuda" and not torch.cuda.is_available():
+            built = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no GPU"
+            raise UserError(f"hardware.device=cuda, but {built}: use hardware=cpu or hardware=auto")
         torch.set_flush_denormal(self.flush_denormals)  # before the pool exists: its threads inherit the mode
         torch.set_num_threads(self.threads)
         torch.set_float32_matmul_precision(self.precision)
@@ -50,9 +53,6 @@ class Hardware:
             torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = not self.deterministic
         torch.autograd.set_detect_anomaly(self.detect_anomaly)
-        if self.device == "cuda" and not torch.cuda.is_available():
-            built = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no GPU"
-            raise UserError(f"hardware.device=cuda, but {built}: use hardware=cpu or hardware=auto")
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         return self.device
