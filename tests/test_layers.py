@@ -26,7 +26,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 DOORS = {
     "wandb": ("log/wandb.py",),
     "minari": ("data/minari.py",),
-    "gymnasium": ("envs/", "data/spaces.py", "data/minari.py", "jobs/collect.py"),  # the latter for its spaces and specs
+    "gymnasium": ("envs/", "data/spaces.py", "data/minari.py", "jobs/collect.py"),  # outside envs: spaces, specs
     "omegaconf": ("jobs/", "cli/", "launch.py"),
     "hydra": ("jobs/", "cli/", "launch.py"),
 }

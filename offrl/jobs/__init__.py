@@ -1,0 +1,1 @@
+"""What `offrl JOB` runs, each read like a recipe."""
