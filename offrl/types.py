@@ -82,9 +82,7 @@ class ActionSpec:
 
     kind: ActionKind
     shape: tuple[int, ...]  # (A,) continuous and multi-discrete, () discrete
-    choices: tuple[
-        int, ...
-    ] = ()  # choices of each discrete action: (K,) discrete, (K_1 … K_A) multi-discrete
+    choices: tuple[int, ...] = ()  # choices of each discrete action: (K,) discrete, (K_1 … K_A) multi-discrete
     low: tuple[float, ...] = ()  # [A] continuous only
     high: tuple[float, ...] = ()
 
@@ -159,6 +157,4 @@ class Policy(Protocol):
         ...
 
 
-State = Mapping[
-    str, object
-]  # tensors, numbers, strings, lists and dicts of them: loads with `weights_only=True`
+State = Mapping[str, object]  # tensors, numbers, strings, lists and dicts of them: loads with `weights_only=True`

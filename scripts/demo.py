@@ -15,10 +15,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import matplotlib as mpl
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from offrl.data.minari import read
 from offrl.data.steps import returns
@@ -43,7 +44,8 @@ def offrl(*words: str) -> None:
 def runs_of(algo: str, folder: Path) -> list[Path]:
     """The run folders of one algorithm, by the last word of its `_target_`."""
     configs = sorted(folder.glob("*/config.yaml"))
-    return [path.parent for path in configs if OmegaConf.load(path)["algo"]["_target_"].endswith(f".{algo}")]
+    targets = [cast(DictConfig, OmegaConf.load(path)).algo._target_ for path in configs]
+    return [path.parent for path, target in zip(configs, targets, strict=True) if target.endswith(f".{algo}")]
 
 
 def curves(runs: list[Path]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,14 +15,16 @@ from tests.algos.zoo import ACTIONS, CHOICES, OBS, PAIRS, SPECS, actions, made
 ROWS = 128
 DISCOUNT = 0.9
 
+COLD: dict[str, object] = {"initial_temperature": 0.001, "temperature_lr": 0.0}
+FREE: dict[str, object] = {"conservative_weight": 0.0, "penalty_actions": 1}
+
 # Knobs under which a few hundred updates are enough, and the data's own policy is no constraint.
 QUICK: dict[str, dict[str, object]] = {
     "bc": {"lr": 3e-3},
     "iql": {"lr": 3e-3, "target_rate": 0.05, "expectile": 0.9, "temperature": 10.0},
     "iql_maze": {"lr": 3e-3, "target_rate": 0.05},
     "td3_bc": {"lr": 3e-3, "target_rate": 0.05, "alpha": 100.0},
-    "cql": {"lr": 3e-3, "actor_lr": 3e-3, "target_rate": 0.05, "conservative_weight": 0.0, "penalty_actions": 1}
-    | {"initial_temperature": 0.001, "temperature_lr": 0.0},
+    "cql": {"lr": 3e-3, "actor_lr": 3e-3, "target_rate": 0.05, **COLD, **FREE},
     "discrete_cql": {"lr": 3e-3, "target_rate": 0.05, "conservative_weight": 0.0},
     "td3": {"lr": 3e-3, "target_rate": 0.05},
     "sac": {"lr": 3e-3, "actor_lr": 3e-3, "target_rate": 0.05} | {"initial_temperature": 0.001, "temperature_lr": 0.0},

@@ -105,9 +105,7 @@ def test_every_knob_is_live(name: str, knob: str) -> None:
     value = getattr(small(name), knob)
     turned: Any = TELLING.get(knob)
     if turned is None or turned == value:
-        turned = (
-            not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value * 0.5
-        )
+        turned = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value * 0.5
     base = AROUND.get(knob, {})
     before, after = digest(name, kind, **base), digest(name, kind, **base | {knob: turned})
     same = len(before) == len(after) and all(

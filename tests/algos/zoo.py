@@ -89,9 +89,7 @@ def work(algo: Algorithm, kind: ActionKind, updates: int = 4, reward_scale: floa
         obs, next_obs = torch.randn(*shape, OBS), torch.randn(*shape, OBS)
         action = algo.explore(obs.flatten(0, 1), 0).unflatten(0, shape)
         terminated, truncated = torch.rand(shape) < 0.1, torch.rand(shape) < 0.1
-        rows = algo.prepare(
-            Rollout(obs, action, reward_scale * torch.randn(shape), terminated, truncated, next_obs)
-        )
+        rows = algo.prepare(Rollout(obs, action, reward_scale * torch.randn(shape), terminated, truncated, next_obs))
         for _ in range(algo.epochs):
             for index in torch.randperm(len(rows.obs)).split(algo.batch_size):
                 algo.update(Batch(*(column[index] if len(column) else column for column in rows)))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from offrl.data.columns import columns, history_index
 from offrl.errors import UserError
+from offrl.types import Spec
 from tests.data.synthetic import DISCRETE, SPEC, loop_columns, make_steps
 
 episodes = st.lists(st.tuples(st.integers(1, 7), st.booleans()), min_size=1, max_size=6)
@@ -25,7 +26,9 @@ def test_columns_equal_the_plain_loop(shape: list[tuple[int, bool]], n_step: int
 
 
 @given(episodes, st.integers(1, 3), st.sampled_from([SPEC, DISCRETE]))
-def test_next_action_is_the_logged_one_wherever_the_target_uses_it(shape, n_step, spec) -> None:
+def test_next_action_is_the_logged_one_wherever_the_target_uses_it(
+    shape: list[tuple[int, bool]], n_step: int, spec: Spec
+) -> None:
     steps = make_steps([n for n, _ in shape], [end for _, end in shape], spec)
     made = columns(steps, ("next_action",), 0.9, n_step)
     usable = np.ones(len(steps), bool) if made.usable is None else made.usable

@@ -29,7 +29,9 @@ def tags(obs: torch.Tensor, spec: Spec) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @given(shapes, st.integers(1, 4), st.sampled_from([0, 1, 3]), st.sampled_from([SPEC, DISCRETE, PICTURE]))
-def test_a_batch_never_crosses_an_episode_boundary(shape, n_step: int, history: int, spec: Spec) -> None:
+def test_a_batch_never_crosses_an_episode_boundary(
+    shape: list[tuple[int, bool]], n_step: int, history: int, spec: Spec
+) -> None:
     steps = make_steps([n for n, _ in shape], [end for _, end in shape], spec)
     dataset = Dataset(
         steps, windows(spec, history) if history else spec, discount=0.9, n_step=n_step, needs=("timestep",)

@@ -5,7 +5,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -52,7 +52,7 @@ def d4rl(steps: Steps) -> dict[str, np.ndarray]:
 
 def save(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     if path.suffix == ".npz":
-        np.savez(path, **arrays)
+        np.savez(path, **cast("dict[str, Any]", arrays))
     else:
         with h5py.File(path, "w") as file:
             for name, value in arrays.items():

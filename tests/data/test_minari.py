@@ -5,7 +5,7 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import h5py
@@ -32,7 +32,8 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(steps: Steps, **more: Any) -> Path:
-    return minari.write(ID, steps, **{"observation_space": BOX, "action_space": ACTION, **more})
+    arguments: dict[str, Any] = {"observation_space": BOX, "action_space": ACTION, **more}
+    return minari.write(ID, steps, **arguments)
 
 
 def same(one: Steps, other: Steps) -> None:
@@ -110,7 +111,7 @@ def test_goal_observations_keep_their_parts() -> None:
 def test_a_dataset_that_minari_wrote_is_read() -> None:
     rng = np.random.default_rng(0)
     buffers = [
-        EpisodeBuffer(
+        cast(Any, EpisodeBuffer)(
             id=number,
             observations=rng.normal(size=(length + 1, 4)).astype(np.float32),
             actions=rng.integers(2, size=length),
@@ -121,8 +122,14 @@ def test_a_dataset_that_minari_wrote_is_read() -> None:
         )
         for number, length in enumerate((5, 3))
     ]
-    kept = {"algorithm_name": "x", "author": "x", "author_email": "x", "code_permalink": "x", "description": "x"}
-    env = {"env": "CartPole-v1", "eval_env": "CartPole-v1"}
+    kept: dict[str, Any] = {
+        "algorithm_name": "x",
+        "author": "x",
+        "author_email": "x",
+        "code_permalink": "x",
+        "description": "x",
+    }
+    env: dict[str, Any] = {"env": "CartPole-v1", "eval_env": "CartPole-v1"}
     dataset = farama.create_dataset_from_buffers(ID, buffers, data_format="hdf5", **env, **kept)
     recording = minari.read(ID)
     expected = np.concatenate([episode.observations[1:] for episode in dataset])

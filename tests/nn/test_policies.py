@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import distributions as D
 
 from offrl.build import build
 from offrl.errors import UserError
-from offrl.nn.networks import CNN, MLP, Critics, Recurrent, Value
+from offrl.nn.networks import CNN, MLP, Critics, Normalize, Recurrent, Value
 from offrl.nn.policies import Choices, Gaussian, Normal, Point, SquashedNormal
 from offrl.types import ActionSpec, ObsSpec, Spec
 
@@ -59,9 +60,7 @@ def test_squashed_normal() -> None:
 def test_squashed_normal_integrates_to_one() -> None:
     """Over (-1, 1), by the midpoint rule."""
     points = (torch.arange(20_000) + 0.5) / 10_000 - 1.0
-    density = (
-        SquashedNormal(torch.tensor([[0.4]]), torch.tensor([[-0.5]])).log_prob(points.unsqueeze(1)).exp()
-    )
+    density = SquashedNormal(torch.tensor([[0.4]]), torch.tensor([[-0.5]])).log_prob(points.unsqueeze(1)).exp()
     assert density.mean().item() * 2.0 == pytest.approx(1.0, abs=1e-3)
 
 
@@ -76,9 +75,7 @@ def test_choices() -> None:
     torch.testing.assert_close(several.entropy(), parts[0].entropy() + parts[1].entropy())
     assert several.sample().shape == several.mode().shape == (6, 2)
     single = Choices(logits, (5,), single=True)
-    torch.testing.assert_close(
-        single.log_prob(action[:, 0]), D.Categorical(logits=logits).log_prob(action[:, 0])
-    )
+    torch.testing.assert_close(single.log_prob(action[:, 0]), D.Categorical(logits=logits).log_prob(action[:, 0]))
     assert torch.equal(single.mode(), logits.argmax(1))
 
 
@@ -109,11 +106,7 @@ def test_point() -> None:
 def test_every_network_reads_its_observations(recipe: MLP, obs: ObsSpec) -> None:
     """As policy, value and critics; gradients reach every parameter."""
     spec = Spec(obs, CONTINUOUS)
-    rows = (
-        torch.randint(10, (6, *obs.shape), dtype=torch.uint8)
-        if obs.dtype == "uint8"
-        else torch.randn(6, *obs.shape)
-    )
+    rows = torch.randint(10, (6, *obs.shape), dtype=torch.uint8) if obs.dtype == "uint8" else torch.randn(6, *obs.shape)
     action = torch.rand(6, 2)
     gaussian = Gaussian(
         output_gain=1.0,
@@ -133,9 +126,7 @@ def test_every_network_reads_its_observations(recipe: MLP, obs: ObsSpec) -> None
 
 def test_history_matters_to_the_recurrent_network() -> None:
     """A change in the oldest observation reaches the output."""
-    recipe = build(
-        {"_target_": "offrl.nn.networks.Recurrent", **BODY, "normalize_obs": False, "recurrent_size": 5}
-    )
+    recipe = build({"_target_": "offrl.nn.networks.Recurrent", **BODY, "normalize_obs": False, "recurrent_size": 5})
     value = Value(Spec(ObsSpec((4, 3), history=4), CONTINUOUS), recipe)
     window = torch.randn(1, 4, 3)
     changed = window.clone()
@@ -155,7 +146,7 @@ def test_normalisation_is_part_of_the_network() -> None:
     """Statistics are in the state dictionary and change what the network sees."""
     value = Value(Spec(ObsSpec((3,)), CONTINUOUS), MLP(**BODY, normalize_obs=True))  # type: ignore[arg-type]
     plain = value(torch.ones(1, 3))
-    value.network.encoder.normalize.set(torch.full((3,), 2.0), torch.full((3,), 0.5))
+    cast(Normalize, value.get_submodule("network.encoder.normalize")).set(torch.full((3,), 2.0), torch.full((3,), 0.5))
     torch.testing.assert_close(value(torch.tensor([[2.5, 2.5, 2.5]])), plain)
     assert "network.encoder.normalize.mean" in value.state_dict()
 

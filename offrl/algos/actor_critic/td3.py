@@ -42,9 +42,7 @@ class TD3(Discounted):
     def check(self) -> None:
         super().check()
         if self.policy_delay < 1:
-            raise UserError(
-                f"algo.policy_delay={self.policy_delay}: the policy moves every 1, 2, … critic updates"
-            )
+            raise UserError(f"algo.policy_delay={self.policy_delay}: the policy moves every 1, 2, … critic updates")
 
     def build(self, spec: Spec) -> None:
         self.actor = Learner(self.policy.build(spec, self.network), self.lr)

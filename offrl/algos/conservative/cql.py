@@ -33,9 +33,7 @@ class CQL(SAC):
     def critic_loss(self, critic: Network, batch: Batch, target: Tensor) -> Loss:
         """(4) the Bellman error, plus alpha (logsumexp_a Q(s, a) − Q(s, a_data))."""
         sampled, log_density = self._penalty_actions(batch)  # [3n, B, A], [3n, B]
-        actions = torch.cat(
-            (batch.action.unsqueeze(0), sampled)
-        )  # the data's first: one pass serves both terms
+        actions = torch.cat((batch.action.unsqueeze(0), sampled))  # the data's first: one pass serves both terms
         rows = actions.shape[0]
         obs = batch.obs.expand(rows, *batch.obs.shape).flatten(0, 1)
         q = critic(obs, actions.flatten(0, 1)).unflatten(1, (rows, -1))  # [E, 1 + 3n, B]

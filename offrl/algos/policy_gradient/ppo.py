@@ -99,9 +99,7 @@ class PPO(OnPolicy):
         policy, value = model(batch.obs)
         log_ratio = policy.log_prob(batch.action) - batch.log_prob
         ratio = log_ratio.exp()
-        surrogate = torch.minimum(
-            ratio * advantage, ratio.clamp(1.0 - self.clip, 1.0 + self.clip) * advantage
-        )  # (7)
+        surrogate = torch.minimum(ratio * advantage, ratio.clamp(1.0 - self.clip, 1.0 + self.clip) * advantage)  # (7)
         actor_loss = -surrogate.mean()
         value_loss = (value - batch.value_target).square().mean()
         entropy = policy.entropy().mean()
