@@ -26,6 +26,15 @@ def _own_datasets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _denormals_as_they_were() -> Iterator[None]:
+    """A job run inside a test may flush denormals, which stays with the process."""
+    import torch
+
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def compose() -> Compose:
     """`compose("algo=iql", ...)` is the resolved config of `offrl train algo=iql ...`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -19,7 +20,7 @@ COLD: dict[str, object] = {"initial_temperature": 0.001, "temperature_lr": 0.0}
 FREE: dict[str, object] = {"conservative_weight": 0.0, "penalty_actions": 1}
 
 # Knobs under which a few hundred updates are enough, and the data's own policy is no constraint.
-QUICK: dict[str, dict[str, object]] = {
+QUICK: dict[str, Mapping[str, object]] = {
     "bc": {"lr": 3e-3},
     "iql": {"lr": 3e-3, "target_rate": 0.05, "expectile": 0.9, "temperature": 10.0},
     "iql_maze": {"lr": 3e-3, "target_rate": 0.05},
@@ -112,7 +113,7 @@ BOOTSTRAPPING = [(name, kind) for name, kind in PAIRS if name not in {"bc", "ppo
 @pytest.mark.parametrize(("name", "kind"), BOOTSTRAPPING)
 def test_values_the_chain(name: str, kind: ActionKind) -> None:
     """Q is gamma², gamma, 1: the discount counts once a step, and not beyond the end."""
-    algo = made(name, kind, **QUICK.get(name, {}) | {"discount": DISCOUNT})
+    algo = made(name, kind, **{**QUICK.get(name, {}), "discount": DISCOUNT})
     for _ in range(500):
         algo.update(chain()._replace(action=actions(kind, ROWS)))
     expected = torch.tensor([DISCOUNT**2, DISCOUNT, 1.0])
