@@ -19,8 +19,10 @@ def choose_env(config: dict[str, Any]) -> None:
     if config["env"] or not config["dataset"]:
         return
     recipe = build(config["dataset"], "dataset")
-    about = recipe.read().metadata if isinstance(recipe, MinariData) else {}
-    node = env_node(about, recipe.obs_keys, recipe.history)
+    if not isinstance(recipe, MinariData):
+        return
+    recording = recipe.read()
+    node = env_node(recording.metadata, recording.obs_keys or None, recipe.history)
     if node is None:
         return
     try:
