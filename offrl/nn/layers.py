@@ -59,20 +59,18 @@ class Dense(nn.Module):
                 self.register_parameter(f"scale{i}", nn.Parameter(torch.ones(*lead, 1, columns)))
                 self.register_parameter(f"shift{i}", nn.Parameter(torch.zeros(*lead, 1, columns)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs] -> [B, outputs] or [E, B, outputs]."""
-        if self.members is not None and x.dim() == 2:
-            x = x.expand(self.members, *x.shape)
-        if self.layer_norm or torch.compiler.is_compiling() or not self._differentiated(x):
-            return self._operators(x)
-        return _Stack.apply(x, self.activation, *self._parameters.values())  # type: ignore[no-any-return]
-
-    def _differentiated(self, x: Tensor) -> bool:
-        first = cast(Tensor, self._parameters["weight0"])
-        return torch.is_grad_enabled() and (x.requires_grad or first.requires_grad)
-
-    def _operators(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, member: int | None = None) -> Tensor:
+        """[B, inputs] -> [B, outputs] or [E, B, outputs]; with `member` [B, outputs] of that one alone."""
         parameters = cast("dict[str, Tensor]", self._parameters)
+        if member is not None:
+            parameters = {name: parameter[member] for name, parameter in parameters.items()}
+        elif self.members is not None and x.dim() == 2:
+            x = x.expand(self.members, *x.shape)
+        if self.layer_norm or torch.compiler.is_compiling() or not _differentiated(x, parameters["weight0"]):
+            return self._operators(x, parameters)
+        return _Stack.apply(x, self.activation, *parameters.values())  # type: ignore[no-any-return]
+
+    def _operators(self, x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         for i in range(self.layers):
             x = _affine(x, parameters[f"weight{i}"], parameters[f"bias{i}"])
             if i < self.layers - 1:
@@ -107,7 +105,7 @@ class _Stack(torch.autograd.Function):
                 grads[2 * i] = inputs[i].mT @ grad
                 grads[2 * i + 1] = grad.sum(-2, keepdim=True)
             if i > 0:
-                grad = _deactivate(grad @ parameters[2 * i].mT, inputs[i], ctx.activation)
+                grad = _deactivate_(grad @ parameters[2 * i].mT, inputs[i], ctx.activation)
         grad_input = grad @ parameters[0].mT if ctx.needs_input_grad[0] else None
         return (grad_input, None, *grads)
 
@@ -127,6 +125,10 @@ def _differentiable_backward(
     return (first, None, *rest)
 
 
+def _differentiated(x: Tensor, parameter: Tensor) -> bool:
+    return torch.is_grad_enabled() and (x.requires_grad or parameter.requires_grad)
+
+
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addmm(bias, x, weight) if weight.dim() == 2 else torch.baddbmm(bias, x, weight)
 
@@ -136,11 +138,11 @@ def _activate(x: Tensor, activation: Activation) -> Tensor:
     return x.relu_() if activation == "relu" else x.tanh_()
 
 
-def _deactivate(grad: Tensor, activated: Tensor, activation: Activation) -> Tensor:
-    """Gradient through the activation, from its output: that is all that ReLU and tanh need."""
+def _deactivate_(grad: Tensor, activated: Tensor, activation: Activation) -> Tensor:
+    """Gradient through the activation, from its output: that is all that ReLU and tanh need. In place of `grad`."""
     if activation == "relu":
-        return torch.ops.aten.threshold_backward(grad, activated, 0)
-    return torch.ops.aten.tanh_backward(grad, activated)
+        return torch.ops.aten.threshold_backward.grad_input(grad, activated, 0, grad_input=grad)
+    return torch.ops.aten.tanh_backward.grad_input(grad, activated, grad_input=grad)
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ class Learner(nn.Module, Generic[M]):
             self.register_buffer(f"second{i}", torch.zeros_like(parameter))
         self._list_state()
 
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Any) -> Any:
         """The network itself, as a constant; gradients still pass through it to its inputs."""
         return self.network(*inputs)
 

@@ -111,10 +111,10 @@ class Network(nn.Module):
         super().__init__()
         self.encoder, self.body = encoder, body
 
-    def forward(self, obs: Tensor, extra: Tensor | None = None) -> Tensor:
-        """[B, *obs.shape], [B, extra] -> [B, outputs] or [E, B, outputs]."""
+    def forward(self, obs: Tensor, extra: Tensor | None = None, member: int | None = None) -> Tensor:
+        """[B, *obs.shape], [B, extra] -> [B, outputs] or [E, B, outputs]; with `member` that one's [B, outputs]."""
         features = self.encoder(obs)
-        return self.body(features if extra is None else torch.cat((features, extra), -1))
+        return self.body(features if extra is None else torch.cat((features, extra), -1), member)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,8 @@ class Critics(nn.Module):
     """E action values side by side.
 
     Continuous actions are inputs: (obs [B, …], action [B, A]) -> [E, B]. Discrete ones are outputs: (obs) ->
-    [E, B, K], or with the action indices [B] the values of those, [E, B].
+    [E, B, K], or with the action indices [B] the values of those, [E, B]. With `member` the axis E is gone: the
+    values of that one alone.
     """
 
     def __init__(self, spec: Spec, network: MLP, members: int) -> None:
@@ -198,10 +199,10 @@ class Critics(nn.Module):
         extra = 0 if self.discrete else action_inputs(spec.action)
         self.network = network.build(spec.obs, outputs, extra=extra, members=members)
 
-    def forward(self, obs: Tensor, action: Tensor | None = None) -> Tensor:
+    def forward(self, obs: Tensor, action: Tensor | None = None, member: int | None = None) -> Tensor:
         if not self.discrete:
-            return self.network(obs, action).squeeze(-1)
-        values = self.network(obs)
+            return self.network(obs, action, member).squeeze(-1)
+        values = self.network(obs, None, member)
         if action is None:
             return values
         return values.gather(-1, action.expand(values.shape[:-1]).unsqueeze(-1)).squeeze(-1)

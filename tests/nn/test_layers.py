@@ -34,7 +34,7 @@ def test_stack_has_the_gradients_of_its_operators(
     parameters = list(dense.parameters())
     x = torch.randn(7, 5, requires_grad=True)
     stack = dense(x)
-    plain = dense._operators(x if members is None else x.expand(members, *x.shape))
+    plain = dense._operators(x if members is None else x.expand(members, *x.shape), dict(dense.named_parameters()))
     torch.testing.assert_close(stack, plain)
     seed = torch.randn_like(stack)
     for ours, theirs in zip(
@@ -52,7 +52,7 @@ def test_second_derivatives(members: int | None) -> None:
     x = torch.randn(4, 3, requires_grad=True)
     inputs = x if members is None else x.expand(members, *x.shape)
     results = []
-    for output in (dense(x), dense._operators(inputs)):
+    for output in (dense(x), dense._operators(inputs, dict(dense.named_parameters()))):
         (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
         results.append(torch.autograd.grad(slope.square().sum(), [x, *list(dense.parameters())[:-1]]))
     for ours, theirs in zip(*results, strict=True):
@@ -68,6 +68,7 @@ def test_members_are_networks_of_their_own() -> None:
         alone = Dense(5, (8,), 2, layer_norm=True)
         alone.load_state_dict({name: value[i] for name, value in ensemble.state_dict().items()})
         torch.testing.assert_close(alone(x), together[i])
+        torch.testing.assert_close(ensemble(x, i), together[i])
 
 
 def test_orthogonal_weights_are_orthogonal() -> None:

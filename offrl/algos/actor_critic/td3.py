@@ -76,7 +76,7 @@ class TD3(Discounted):
 
     def actor_loss(self, actor: Network, batch: Batch) -> Loss:
         """Climb the first critic."""
-        loss = -self.critic(batch.obs, actor(batch.obs).mode())[0].mean()
+        loss = -self.critic(batch.obs, actor(batch.obs).mode(), 0).mean()
         return loss, {"actor/loss": loss}
 
     @torch.no_grad()

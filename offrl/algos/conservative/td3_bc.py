@@ -27,7 +27,7 @@ class TD3BC(TD3):
     def actor_loss(self, actor: Network, batch: Batch) -> Loss:
         """(3), (5): climb lambda Q with lambda = alpha / mean |Q|, and stay near the logged action."""
         action = actor(batch.obs).mode()
-        q = self.critic(batch.obs, action)[0]
+        q = self.critic(batch.obs, action, 0)
         cloning = F.mse_loss(action, batch.action)
         loss = cloning - self.alpha / q.detach().abs().mean() * q.mean()
         return loss, {"actor/loss": loss, "actor/cloning": cloning}
