@@ -35,6 +35,17 @@ def _denormals_as_they_were() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """Double precision from one seed: rounding must not hide a wrong term."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.fixture(scope="session")
 def compose() -> Compose:
     """`compose("algo=iql", ...)` is the resolved config of `offrl train algo=iql ...`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from offrl.errors import UserError
@@ -48,13 +49,19 @@ class Algorithm(nn.Module, ABC):
     def update(self, batch: Batch) -> Metrics:
         """Learn from one batch, in place; the metrics stay on the device."""
 
-    @abstractmethod
+    @torch.no_grad()
     def act(self, obs: Tensor) -> Tensor:
-        """[N, *obs.shape] -> deterministic action, in [-1, 1] where continuous."""
+        """[N, *obs.shape] -> deterministic action, in [-1, 1] where continuous: the mode of `self.actor`, if not said
+        otherwise.
+        """
+        return cast(Any, self).actor(obs).mode()
 
-    @abstractmethod
+    @torch.no_grad()
     def explore(self, obs: Tensor, step: int) -> Tensor:
-        """[N, *obs.shape] -> action to gather experience with; `step` counts environment steps so far."""
+        """[N, *obs.shape] -> action to gather experience with; `step` counts environment steps so far. A sample of
+        `self.actor`, if not said otherwise.
+        """
+        return cast(Any, self).actor(obs).sample()
 
     @property
     def normalizes_obs(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -24,13 +24,7 @@ CONTINUOUS = ActionSpec("continuous", (ACTIONS,), low=(-1.0,) * ACTIONS, high=(1
 DISCRETE = ActionSpec("discrete", (), (CHOICES,))
 
 
-@pytest.fixture(autouse=True)
-def double_precision() -> Iterator[None]:
-    """Rounding must not hide a wrong term."""
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 @pytest.fixture

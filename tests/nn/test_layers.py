@@ -3,8 +3,6 @@ torch.optim."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,14 +11,7 @@ from offrl.nn.layers import Activation, Dense
 from offrl.nn.learner import Learner, Target
 from offrl.types import Loss, Network
 
-
-@pytest.fixture(autouse=True)
-def double_precision() -> Iterator[None]:
-    """Rounding must not hide a wrong term."""
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -20,13 +19,7 @@ PICTURES = {"channels": (4, 4), "kernels": (3, 2), "strides": (1, 1), "pixel_sca
 CONTINUOUS = ActionSpec("continuous", (2,), low=(-1.0, -1.0), high=(1.0, 1.0))
 
 
-@pytest.fixture(autouse=True)
-def double_precision() -> Iterator[None]:
-    """Rounding must not hide a wrong term."""
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def test_normal() -> None:

@@ -97,11 +97,3 @@ class SAC(Discounted):
         log_alpha = temperature()
         loss = log_alpha * (entropy - self.entropy_floor)
         return loss, {"temperature/value": log_alpha.exp()}
-
-    @torch.no_grad()
-    def act(self, obs: Tensor) -> Tensor:
-        return self.actor(obs).mode()
-
-    @torch.no_grad()
-    def explore(self, obs: Tensor, step: int) -> Tensor:
-        return self.actor(obs).sample()

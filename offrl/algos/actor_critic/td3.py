@@ -80,10 +80,6 @@ class TD3(Discounted):
         return loss, {"actor/loss": loss}
 
     @torch.no_grad()
-    def act(self, obs: Tensor) -> Tensor:
-        return self.actor(obs).mode()
-
-    @torch.no_grad()
     def explore(self, obs: Tensor, step: int) -> Tensor:
         action = self.act(obs)
         return (action + self.exploration_noise * torch.randn_like(action)).clamp(-1.0, 1.0)

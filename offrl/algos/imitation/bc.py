@@ -10,9 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from offrl.algos.base import Algorithm
 from offrl.nn.learner import Learner
 from offrl.nn.networks import MLP
@@ -41,11 +38,3 @@ class BC(Algorithm):
         """Make the logged action likely."""
         loss = actor(batch.obs).imitation_loss(batch.action).mean()
         return loss, {"actor/loss": loss}
-
-    @torch.no_grad()
-    def act(self, obs: Tensor) -> Tensor:
-        return self.actor(obs).mode()
-
-    @torch.no_grad()
-    def explore(self, obs: Tensor, step: int) -> Tensor:
-        return self.actor(obs).sample()

@@ -87,11 +87,3 @@ class IQL(Discounted):
         """Cosine from 1 to 0, by the number of steps that the policy has taken."""
         done = (self.actor.step / self.decay_updates).clamp(max=1.0)
         return 0.5 * (1.0 + torch.cos(math.pi * done))
-
-    @torch.no_grad()
-    def act(self, obs: Tensor) -> Tensor:
-        return self.actor(obs).mode()
-
-    @torch.no_grad()
-    def explore(self, obs: Tensor, step: int) -> Tensor:
-        return self.actor(obs).sample()
