@@ -60,7 +60,7 @@ class Hardware:
 
 def _keep_freed_memory() -> None:
     """Have glibc keep what is freed: it would hand every large tensor back to the system and fault it in anew, which
-    takes a tenth to a fifth of an update of CQL. Other C libraries are left alone.
+    took about a tenth of an update of CQL. Other C libraries are left alone.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -1,17 +1,10 @@
-"""Stacks of dense layers, single or as an ensemble whose members move through each layer as one batched
-product.
-
-A plain autograd graph over such a stack has some ten nodes a layer; here the whole stack is one node with its
-backward written by hand, which nearly halves the time of small networks on a CPU. While tracing
-(`torch.compile`) and under layer normalisation the ordinary operators run instead: the same numbers, and the
-compiler fuses better than we do.
-"""
+"""Stacks of dense layers, single or as an ensemble whose members move through each layer as one batched product."""
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,11 +59,6 @@ class Dense(nn.Module):
             parameters = {name: parameter[member] for name, parameter in parameters.items()}
         elif self.members is not None and x.dim() == 2:
             x = x.expand(self.members, *x.shape)
-        if self.layer_norm or torch.compiler.is_compiling() or not _differentiated(x, parameters["weight0"]):
-            return self._operators(x, parameters)
-        return _Stack.apply(x, self.activation, *parameters.values())  # type: ignore[no-any-return]
-
-    def _operators(self, x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         for i in range(self.layers):
             x = _affine(x, parameters[f"weight{i}"], parameters[f"bias{i}"])
             if i < self.layers - 1:
@@ -81,54 +69,6 @@ class Dense(nn.Module):
         return x
 
 
-class _Stack(torch.autograd.Function):
-    """The whole stack as one node of the graph. Arguments: input, activation, weight0, bias0, weight1, …"""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, activation: Activation, *parameters: Tensor) -> Tensor:
-        inputs = [x]  # of each layer
-        for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-            inputs.append(_activate(_affine(inputs[-1], weight, bias), activation))
-        ctx.activation = activation
-        ctx.save_for_backward(*parameters, *inputs)
-        return _affine(inputs[-1], parameters[-2], parameters[-1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        layers = len(ctx.saved_tensors) // 3
-        parameters, inputs = ctx.saved_tensors[: 2 * layers], ctx.saved_tensors[2 * layers :]
-        if torch.is_grad_enabled():  # somebody wants second derivatives
-            return _differentiable_backward(ctx, inputs[0], parameters, grad)
-        grads: list[Tensor | None] = [None] * (2 * layers)
-        for i in reversed(range(layers)):
-            if ctx.needs_input_grad[2 + 2 * i]:
-                grads[2 * i] = inputs[i].mT @ grad
-                grads[2 * i + 1] = grad.sum(-2, keepdim=True)
-            if i > 0:
-                grad = _deactivate_(grad @ parameters[2 * i].mT, inputs[i], ctx.activation)
-        grad_input = grad @ parameters[0].mT if ctx.needs_input_grad[0] else None
-        return (grad_input, None, *grads)
-
-
-def _differentiable_backward(
-    ctx: Any, x: Tensor, parameters: tuple[Tensor, ...], grad: Tensor
-) -> tuple[Tensor | None, ...]:
-    """The same gradients by ordinary operators, as a graph that can be differentiated again."""
-    y = x
-    for i in range(0, len(parameters), 2):
-        y = _affine(y, parameters[i], parameters[i + 1])
-        y = _activate(y, ctx.activation) if i + 2 < len(parameters) else y
-    wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
-    inputs = [tensor for tensor, want in zip((x, *parameters), wanted, strict=True) if want]
-    found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
-    first, *rest = [next(found) if want else None for want in wanted]
-    return (first, None, *rest)
-
-
-def _differentiated(x: Tensor, parameter: Tensor) -> bool:
-    return torch.is_grad_enabled() and (x.requires_grad or parameter.requires_grad)
-
-
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addmm(bias, x, weight) if weight.dim() == 2 else torch.baddbmm(bias, x, weight)
 
@@ -136,13 +76,6 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _activate(x: Tensor, activation: Activation) -> Tensor:
     """In place: x is always the fresh result of an affine layer, which nobody else sees."""
     return x.relu_() if activation == "relu" else x.tanh_()
-
-
-def _deactivate_(grad: Tensor, activated: Tensor, activation: Activation) -> Tensor:
-    """Gradient through the activation, from its output: that is all that ReLU and tanh need. In place of `grad`."""
-    if activation == "relu":
-        return torch.ops.aten.threshold_backward.grad_input(grad, activated, 0, grad_input=grad)
-    return torch.ops.aten.tanh_backward.grad_input(grad, activated, grad_input=grad)
 
 
 @torch.no_grad()
