@@ -1,11 +1,13 @@
 """What equal experience teaches: final returns of ours beside Stable-Baselines3 (online) and d3rlpy (offline).
 
-Everyone at its own defaults. Online the same number of environment steps, offline the same data and number of updates;
-the last evaluation of ten deterministic episodes counts, in the environment's own reward, for every seed. This takes
-hours: runs that are finished are not repeated, so it can be stopped and called again.
+Online the same number of environment steps, offline the same data and number of updates; the last evaluation of
+deterministic episodes counts, in the environment's own reward, for every seed. The long tasks, everyone at its own
+defaults, take hours; the small ones, at equal settings, a minute each. Runs that are finished are not repeated, so it
+can be stopped and called again. `benchmarks/tasks.py` has the tasks.
 
     python -m benchmarks.learning --tasks sac_hopper --seeds 0 1 2
     python -m benchmarks.learning --tasks iql_offline bc_offline --dataset hopper/medium-replay --updates 100000
+    python -m benchmarks.learning --tasks small --seeds 0 --name learning_small
 """
 
 from __future__ import annotations
@@ -14,80 +16,61 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 from benchmarks.harness import RESULTS, ROOT, add_peer_options, environment, machine, present, save, table
+from benchmarks.tasks import TASKS, Task
 
 RUNS = ROOT / "runs" / "benchmark"
 PEERS = RESULTS / "learning"  # the peers' own records, one file a task
 
 
-@dataclass(frozen=True)
-class Task:
-    """One training, said twice."""
-
-    ours: tuple[str, ...]
-    algo: str  # as the peer calls it
-    env: str = "Hopper-v5"
-    steps: int = 0  # of the environment; 0: offline
-
-    @property
-    def peer(self) -> str:
-        """Whom it is compared with."""
-        return "sb3" if self.steps else "d3rlpy"
+def label(name: str, task: Task, args: argparse.Namespace) -> str:
+    """What its records are called."""
+    return name if task.steps or task.log else f"{name}-{args.dataset.replace('/', '_')}-{args.updates}"
 
 
-TASKS = {
-    "ppo_cartpole": Task(("algo=ppo", "env=cartpole"), "PPO", "CartPole-v1", 100_000),
-    "dqn_cartpole": Task(("algo=double_dqn", "env=cartpole"), "DQN", "CartPole-v1", 60_000),
-    "sac_pendulum": Task(("algo=sac", "env=pendulum"), "SAC", "Pendulum-v1", 10_000),
-    "sac_hopper": Task(("algo=sac", "env=hopper"), "SAC", steps=100_000),
-    "td3_hopper": Task(("algo=td3", "env=hopper"), "TD3", steps=100_000),
-    "ppo_halfcheetah": Task(("algo=ppo", "env=halfcheetah"), "PPO", "HalfCheetah-v5", 300_000),
-    **{f"{algo}_offline": Task((f"algo={algo}", "env=hopper"), algo) for algo in ("bc", "td3_bc", "iql", "cql")},
-}
+def data(task: Task, args: argparse.Namespace) -> Path:
+    """The log of an offline task in a file, written where it is not yet there."""
+    if not task.log:
+        return export(args.dataset)
+    path = PEERS / f"{task.log}.npz"
+    if not path.exists():
+        from benchmarks.logs import write
+
+        write(task.log, path)
+    return path
 
 
 def run_ours(name: str, task: Task, seed: int, args: argparse.Namespace) -> float:
     """The last return of one run of ours."""
-    length = f"trainer.steps={task.steps}" if task.steps else f"trainer.updates={args.updates}"
-    data = () if task.steps else (f"dataset={args.dataset}",)
-    label = name if task.steps else f"{name}-{args.dataset.replace('/', '_')}-{args.updates}"
-    folder = RUNS / f"{label}-s{seed}"
+    length = f"trainer.steps={task.steps}" if task.steps else f"trainer.updates={task.updates or args.updates}"
+    log = () if task.steps else (f"dataset={data(task, args) if task.log else args.dataset}",)
+    folder = RUNS / f"{label(name, task, args)}-s{seed}"
     record = folder / "run.json"
     if not record.exists() or json.loads(record.read_text())["status"] != "finished":
         again = (f"run={folder}", "resume=true") if record.exists() else (f"hydra.run.dir={folder}",)
-        words = again if record.exists() else (*task.ours, *data, length, f"seed={seed}", "logger=none", *again)
+        words = again if record.exists() else (*task.ours, *log, length, f"seed={seed}", "logger=none", *again)
         subprocess.run([sys.executable, "-m", "offrl", "train", *words], cwd=ROOT, env=environment(1), check=True)
     return json.loads(record.read_text())["results"]["last"]["return"]
 
 
 def run_peer(name: str, task: Task, python: Path, args: argparse.Namespace) -> list[float]:
     """The last returns of the peer's seeds; a record that holds them all is taken as it is."""
-    label = name if task.steps else f"{name}-{args.dataset.replace('/', '_')}-{args.updates}"
-    record = PEERS / f"{task.peer}_{label}.json"
+    record = PEERS / f"{task.peer}_{label(name, task, args)}.json"
     wanted = set(args.seeds)
     if not record.exists() or not wanted <= {run["seed"] for run in json.loads(record.read_text())["runs"]}:
         PEERS.mkdir(parents=True, exist_ok=True)
-        common = (
-            "--algo",
-            task.algo,
-            "--env",
-            task.env,
-            "--seeds",
-            *map(str, args.seeds),
-            "--out",
-            str(record),
-        )
+        words = ["--algo", task.algo, "--env", task.env, "--episodes", str(task.episodes), "--out", str(record)]
+        words += ["--seeds", *map(str, args.seeds), "--settings", json.dumps(task.settings)]
         if task.steps:
-            own = ("--steps", str(task.steps), "--interval", str(min(10_000, task.steps)))
+            words += ["--steps", str(task.steps), "--interval", str(min(10_000, task.steps))]
         else:
-            own = ("--updates", str(args.updates), "--data", str(export(args.dataset)))
+            words += ["--updates", str(task.updates or args.updates), "--data", str(data(task, args))]
         module = f"benchmarks.peers.{task.peer}_learning"
-        subprocess.run([str(python), "-m", module, *common, *own], cwd=ROOT, env=environment(1), check=True)
+        subprocess.run([str(python), "-m", module, *words], cwd=ROOT, env=environment(1), check=True)
     return [run["curve"][-1][1] for run in json.loads(record.read_text())["runs"] if run["seed"] in wanted]
 
 
@@ -103,6 +86,19 @@ def export(dataset: str) -> Path:
     columns = {"obs": steps.obs, "action": steps.action, "reward": steps.reward}
     np.savez(path, **columns, terminated=steps.terminated, truncated=truncated)
     return path
+
+
+def data_returns(task: Task, args: argparse.Namespace) -> list[float] | None:
+    """The mean return of the log that an offline task learns from."""
+    if task.steps:
+        return None
+    if not task.log:
+        return [mean(load(args.dataset).returns.tolist())]
+    import numpy as np
+
+    with np.load(data(task, args), allow_pickle=False) as log:
+        over = log["terminated"] | log["truncated"]
+        return [float(log["reward"].sum() / over.sum())]
 
 
 def load(dataset: str) -> Any:
@@ -130,7 +126,7 @@ def report(content: dict[str, Any]) -> str:
 def main() -> None:
     """Run what is missing, print the table, keep the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=[n for n, t in TASKS.items() if t.steps], choices=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", default=["sac_hopper", "td3_hopper"], choices=["small", *TASKS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--dataset", default="hopper/medium-replay", help="of the offline tasks")
     parser.add_argument("--updates", type=int, default=100_000, help="of the offline tasks")
@@ -144,15 +140,17 @@ def main() -> None:
         "dataset": args.dataset,
         "tasks": {},
     }
-    for name in args.tasks:
+    small = [name for name in TASKS if name.startswith("small_")]
+    for name in small if args.tasks == ["small"] else args.tasks:
         task = TASKS[name]
         python = pythons[task.peer]
+        known = bool(task.algo) and present(python, task.peer)
         content["tasks"][name] = {
-            "length": task.steps or args.updates,
-            "data": None if task.steps else [mean(load(args.dataset).returns.tolist())],
-            "against": task.peer,
+            "length": task.steps or task.updates or args.updates,
+            "data": data_returns(task, args),
+            "against": f"{task.peer} {task.algo}" if task.algo else "-",
             "offrl": [run_ours(name, task, seed, args) for seed in args.seeds],
-            "peer": run_peer(name, task, python, args) if present(python, task.peer) else None,
+            "peer": run_peer(name, task, python, args) if known else None,
         }
         save(args.name, content)
     print(report(content))

@@ -1,10 +1,10 @@
-"""Stable-Baselines3 at its own defaults: learning curves to set ours beside.
+"""Stable-Baselines3, at its own defaults or at given settings: learning curves to set ours beside.
 
 Run in an environment of its own (`pip install stable-baselines3`):
 
     python benchmarks/peers/sb3_learning.py --algo SAC --env Hopper-v5 --steps 100000 --out sb3_sac_hopper.json
 
-Denormals are flushed to zero, which changes speed and not learning; nothing else departs from the defaults.
+Denormals are flushed to zero, which changes speed and not learning; nothing else departs from what is asked for.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import stable_baselines3
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.noise import NormalActionNoise
 
 
 class Evaluate(BaseCallback):  # pyright: ignore[reportUntypedBaseClass] - installed in its own environment only
@@ -40,12 +44,23 @@ class Evaluate(BaseCallback):  # pyright: ignore[reportUntypedBaseClass] - insta
         return True
 
 
-def run(algo: str, env_id: str, steps: int, interval: int, episodes: int, seed: int) -> dict[str, object]:
+def make(args: argparse.Namespace, seed: int) -> BaseAlgorithm:
+    """The algorithm; of the settings `hidden`, `n_envs` and `action_noise` are ours, the others are its own."""
+    settings: dict[str, Any] = dict(args.settings)
+    env = make_vec_env(args.env, settings.pop("n_envs", 1), seed=seed)
+    if "hidden" in settings:
+        settings["policy_kwargs"] = {"net_arch": settings.pop("hidden")}
+    if "action_noise" in settings:
+        size = env.action_space.shape
+        settings["action_noise"] = NormalActionNoise(np.zeros(size), settings["action_noise"] * np.ones(size))
+    return getattr(stable_baselines3, args.algo)("MlpPolicy", env, seed=seed, device="cpu", **settings)
+
+
+def run(args: argparse.Namespace, seed: int) -> dict[str, object]:
     """Train one seed; returns its curve and seconds."""
     start = time.perf_counter()
-    model = getattr(stable_baselines3, algo)("MlpPolicy", env_id, seed=seed, device="cpu")
-    evaluate = Evaluate(env_id, interval, episodes, seed)
-    model.learn(steps, callback=evaluate)
+    model, evaluate = make(args, seed), Evaluate(args.env, args.interval, args.episodes, seed)
+    model.learn(args.steps, callback=evaluate)
     return {"seed": seed, "curve": evaluate.curve, "seconds": time.perf_counter() - start}
 
 
@@ -58,13 +73,14 @@ def main() -> None:
     parser.add_argument("--interval", type=int, default=10_000)
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--settings", type=json.loads, default={}, help="a JSON object")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     results = {"version": stable_baselines3.__version__, **vars(args), "out": args.out.name, "runs": []}
     for seed in args.seeds:
-        results["runs"].append(run(args.algo, args.env, args.steps, args.interval, args.episodes, seed))
+        results["runs"].append(run(args, seed))
         aside = args.out.with_suffix(".tmp")
         aside.write_text(json.dumps(results, indent=1))
         os.replace(aside, args.out)

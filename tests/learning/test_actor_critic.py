@@ -5,17 +5,12 @@ Pendulum: doing nothing of use costs about −1200 an episode, swinging up and h
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from offrl.build import build
+from benchmarks.logs import swings
 from offrl.data.steps import returns
-from offrl.envs.actors import Scripted
-from offrl.envs.collect import rollout_steps
 from offrl.types import Steps
 from tests.train.kit import config, run
 
@@ -29,27 +24,6 @@ SOFT = (*FAST, "algo.actor_lr=1e-3")
 CONSERVATIVE = (*SOFT, "algo.penalty_actions=3", "algo.conservative_weight=1")
 ONLINE = ("env=pendulum", *SMALL, "trainer.steps=4000", "trainer.warmup=500", "trainer.capacity=10000")
 OFFLINE = ("env=pendulum", *SMALL, "trainer=offline", "trainer.updates=3000")
-
-
-MIXED = (0.0, 0.3, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0)
-
-
-@cache
-def swings(noise: tuple[float, ...]) -> Steps:
-    """64 episodes of a controller that pumps energy, then balances, with Gaussian noise on what it does, of another
-    size in each of 8 environments. Mean returns: −130 without noise, −490 with noise of 1, −1100 with noise of 10.
-    """
-    generator = np.random.default_rng(0)
-
-    def controller(obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        cos, sin, speed = obs.T
-        pump = speed * (5.2 - speed**2 / 6.0 - 5.0 * cos)
-        torque = np.where(cos > 0.85, -(8.0 * sin + 1.8 * speed), pump) / 2.0
-        action = torque.clip(-1.0, 1.0) + np.array(noise) * generator.standard_normal(torque.shape)
-        return action.clip(-1.0, 1.0)[:, None].astype(np.float32)
-
-    env = build(config("algo=sac", "env=pendulum")["env"])
-    return rollout_steps(env.make(8, 1), Scripted(controller), episodes=64)
 
 
 def result(folder: Path, *overrides: str, steps: Steps | None = None) -> float:
@@ -96,7 +70,7 @@ def test_discrete_sac_balances_a_pole(tmp_path: Path) -> None:
 )
 def test_offline_beats_the_data(name: str, overrides: tuple[str, ...], tmp_path: Path) -> None:
     """[C28] The data are those of a controller that shakes, and the best policy does not."""
-    steps = swings(MIXED)
+    steps = swings()
     assert returns(steps).mean() < -500
     assert result(tmp_path, f"algo={name}", *OFFLINE, *overrides, steps=steps) > -450
 
@@ -118,4 +92,4 @@ def test_offline_ddpg_fails_where_regularised_learners_do_not(tmp_path: Path) ->
 )
 def test_prior_data_shorten_the_way(name: str, overrides: tuple[str, ...], tmp_path: Path) -> None:
     online = ("env=pendulum", *SMALL, "trainer.warmup=200", "trainer.capacity=10000")
-    assert result(tmp_path, f"algo={name}", *online, *overrides, steps=swings(MIXED)) > -450
+    assert result(tmp_path, f"algo={name}", *online, *overrides, steps=swings()) > -450

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from offrl.build import build
-from offrl.envs.actors import Noisy, Scripted
-from offrl.envs.collect import rollout_steps
-from offrl.envs.controllers import load_controller
+from benchmarks.logs import balancing
 from offrl.types import Steps
 from tests.train import kit
 
@@ -47,16 +42,6 @@ def learned(folder: Path, *overrides: str, steps: Steps | None = None) -> dict[s
     """The last and the best evaluation of a run."""
     progress = kit.run(folder, kit.config(*COMMON, *overrides), steps=steps).progress
     return {"last": progress.last, "best": progress.best}
-
-
-def balancing(noise: float) -> Steps:
-    """10,000 steps of a controller that keeps the pole up, a share `noise` of its actions being random."""
-    env = build(kit.config("algo=dqn", "env=cartpole")["env"])
-    controller = load_controller("offrl.envs.controllers:balance", env, 4, np.random.default_rng(0))
-    vector, generator = env.make(4, 0), torch.Generator().manual_seed(0)
-    steps = rollout_steps(vector, Noisy(Scripted(controller), vector.spec.action, noise, generator), steps=10_000)
-    vector.close()
-    return steps
 
 
 @pytest.mark.parametrize(

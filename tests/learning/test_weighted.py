@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.learning.test_actor_critic import MIXED, OFFLINE, result, swings
+from benchmarks.logs import swings
+from tests.learning.test_actor_critic import OFFLINE, result
 
 pytestmark = pytest.mark.slow
 
@@ -27,4 +28,4 @@ CRITIC = (*FAST, "algo.target_rate=0.01", "algo.target_period=1")
     ],
 )
 def test_improves_on_a_mixed_log(name: str, overrides: tuple[str, ...], least: float, tmp_path: Path) -> None:
-    assert result(tmp_path, f"algo={name}", *OFFLINE, *overrides, steps=swings(MIXED)) > least
+    assert result(tmp_path, f"algo={name}", *OFFLINE, *overrides, steps=swings()) > least
