@@ -14,6 +14,9 @@ from offrl.functional import run_axis
 Activation = Literal["relu", "tanh"]
 Initialisation = Literal["uniform", "orthogonal"]
 
+NARROW = 12  # outputs of a layer that are few
+MANY = 1 << 14  # inputs of a whole batch from which on that matters; an exported policy takes batches of any size
+
 
 class Dense(nn.Module):
     """A stack of affine layers with an activation between them.
@@ -86,6 +89,14 @@ class Dense(nn.Module):
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x W + b. BLAS is up to ten times slower than it could be where many rows have few outputs: the one output of each
+    member is a sum of products instead, and the few of a single network are (Wᵀxᵀ + bᵀ)ᵀ, whose long side is the batch.
+    """
+    outputs, many = weight.shape[-1], not torch.compiler.is_exporting() and x.shape[-2] * x.shape[-1] >= MANY
+    if many and outputs == 1 and weight.dim() > 2:
+        return (x * weight.mT).sum(-1, keepdim=True) + bias
+    if many and 1 < outputs <= NARROW and weight.dim() == 2:
+        return torch.addmm(bias.mT, weight.mT.contiguous(), x.mT).mT
     match weight.dim():
         case 2:
             return torch.addmm(bias, x, weight)

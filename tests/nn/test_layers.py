@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from offrl.nn.layers import Activation, Dense
+from offrl.nn.layers import MANY, Activation, Dense
 from offrl.nn.learner import Learner, Target
 from offrl.types import Loss, Network
 
@@ -39,6 +39,23 @@ def test_stack_is_what_it_says(activation: Activation, members: int | None, hidd
     for ours, theirs in zip(
         torch.autograd.grad(stack, [x, *parameters], seed),
         torch.autograd.grad(plain, [x, *parameters], seed),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("members", "outputs"), [(None, 3), (2, 1)])
+def test_few_outputs_of_many_rows(members: int | None, outputs: int) -> None:
+    """Computed in a way of their own, with the same values and slopes."""
+    dense = Dense(5, (64,), outputs, members=members)
+    rows = MANY // 64
+    x = torch.randn(rows, 5, requires_grad=True)
+    stack, plain = dense(x), by_hand(dense, x)
+    seed = torch.randn_like(stack)
+    inputs = [x, *dense.parameters()]
+    for ours, theirs in zip(
+        (stack, *torch.autograd.grad(stack, inputs, seed)),
+        (plain, *torch.autograd.grad(plain, inputs, seed)),
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
