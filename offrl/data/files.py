@@ -32,9 +32,9 @@ class FileData(Preparation):
     size: int | None  # bytes that it should have
     sha256: str | None  # checksum that it should have
     header: tuple[str, ...] | None  # names of the columns of a CSV file without a header
-    obs: tuple[str, ...] | None
-    next_obs: tuple[str, ...] | None
-    action: tuple[str, ...] | None
+    obs: str | tuple[str, ...] | None
+    next_obs: str | tuple[str, ...] | None
+    action: str | tuple[str, ...] | None
     reward: str | None
     terminated: str | None
     truncated: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,18 +19,18 @@ from offrl.data import steps as recorded
 from offrl.data.checks import check_matches
 from offrl.data.dataset import Dataset
 from offrl.data.recipes import Preparation
-from offrl.envs.actors import Agent
+from offrl.envs.actors import Actor, Agent, Noisy
 from offrl.envs.collect import rollout_steps
 from offrl.envs.make import Env
 from offrl.errors import UserError
 from offrl.jobs.fitting import check_fits
 from offrl.log.files import write_json
 from offrl.ope import report
-from offrl.ope.assess import Assessment, Settings, assess
+from offrl.ope.assess import Assessment, Estimate, Settings, assess
 from offrl.ope.evidence import Array, pad
 from offrl.ope.logged import Log
 from offrl.ope.selection import regret_at, spearman
-from offrl.ope.target import Trained, check_kernel
+from offrl.ope.target import Trained
 from offrl.train.checkpoint import load_policy
 from offrl.types import Batch
 
@@ -46,11 +46,11 @@ class Asked:
 
 def run(config: dict[str, Any], folder: Path) -> float | None:
     """Judge one policy (`run`) or rank several (`runs`); the headline is the first estimate that there is."""
-    check_kernel(config["kernel"], config["stochastic"])
     console = Console()
     asked = _asked(config)
     data, log_behaviour = _load(config)
     settings = _settings(config)
+    _ranked_by(config)
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, tuple[Assessment, tuple[float, float] | None]] = {}
     for index, one in enumerate(asked):
@@ -152,11 +152,19 @@ def _truth(one: Asked, log: Log, config: Mapping[str, Any]) -> tuple[float, floa
     vector = env.make(min(episodes, 10), config["seed"] + 1_000_000)
     with torch.random.fork_rng():
         torch.manual_seed(config["seed"])
-        steps = rollout_steps(vector, Agent(one.target.algo, config["stochastic"]), episodes=episodes)
+        steps = rollout_steps(vector, _actor(one.target, config["seed"]), episodes=episodes)
     vector.close()
     reward = pad(steps.reward, recorded.lengths(steps), log.horizon)
     returns = reward @ np.power(log.discount, np.arange(log.horizon))
     return float(returns.mean()), float(returns.std(ddof=1) / math.sqrt(len(returns)))
+
+
+def _actor(target: Trained, seed: int) -> Actor:
+    """Who is rolled out: the policy that was judged, smoothed if it was."""
+    actor = Agent(target.algo, target.stochastic)
+    if target.kernel is None:
+        return actor
+    return Noisy(actor, target.spec.action, target.kernel, torch.Generator().manual_seed(seed))
 
 
 def _rank(
@@ -166,22 +174,40 @@ def _rank(
     folder: Path,
 ) -> None:
     """Print and keep the order of the policies, and with true values how good it was."""
-    kinds = [*next(iter(found.values()))[0].estimates]
-    by = config["rank_by"] if config["rank_by"] in kinds else kinds[0]
+    kinds, by = [*config["estimator"]], _ranked_by(config)
+    bound = _common_bound([assessment.estimates[by] for assessment, _ in found.values()], [*config["interval"]])
     rows: list[dict[str, float | str | None]] = []
     for name, (assessment, truth) in found.items():
         estimate = assessment.estimates[by]
-        lows = [bounds.low for bounds in estimate.intervals.values() if bounds.low is not None]
-        row = {"policy": name, by: estimate.value, "lower bound": lows[0] if lows else None}
+        low = estimate.intervals[bound].low if bound in estimate.intervals else None
+        row = {"policy": name, by: estimate.value, f"lower bound ({bound})": low}
         rows.append(row | ({} if truth is None else {"true value": truth[0]}))
-    by_bound = config["rank_by_bound"]
-    key = "lower bound" if by_bound else by
+    if config["rank_by_bound"] and all(row[f"lower bound ({bound})"] is None for row in rows):
+        raise UserError(f"rank_by_bound=true: {by} has no lower bound for any policy; the remarks above say why")
+    key = f"lower bound ({bound})" if config["rank_by_bound"] else by
     rows.sort(key=lambda row: -math.inf if row[key] is None else cast(float, row[key]), reverse=True)
     console.print(report.ranking(rows))
     quality = _quality(found, kinds) if config["truth"] else {}
     for kind, figures in quality.items():
         console.print(f"{kind:>10}  " + "  ".join(f"{name} {value:.3g}" for name, value in figures.items()))
     write_json(folder / "ranking.json", {"by": key, "policies": rows, "quality": quality})
+
+
+def _ranked_by(config: Mapping[str, Any]) -> str:
+    """The estimator that ranks; raises `UserError` for one that was not asked for."""
+    kinds, wanted = [*config["estimator"]], config["rank_by"]
+    if wanted is None:
+        return "wdr" if "wdr" in kinds else kinds[0]
+    if wanted not in kinds:
+        raise UserError(f"rank_by={wanted} is none of the estimators: choose among {', '.join(kinds)}")
+    return str(wanted)
+
+
+def _common_bound(estimates: Sequence[Estimate], kinds: Sequence[str]) -> str:
+    """The first kind of interval of which most policies have a lower bound: bounds of one kind alone compare."""
+    return max(
+        kinds, key=lambda kind: sum(kind in e.intervals and e.intervals[kind].low is not None for e in estimates)
+    )
 
 
 def _quality(

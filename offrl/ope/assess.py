@@ -41,6 +41,7 @@ class Estimate:
     value: float | None
     intervals: dict[str, Bounds] = field(default_factory=dict[str, Bounds])
     note: str = ""
+    weighs: bool = True  # it rests on importance weights
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Assessment:
     reliability: tuple[Array, Array, Array]
     clipped: float | None  # share of the ratios that the clip touched
     estimates: dict[str, Estimate]
+    levels: dict[str, float]  # of each interval
+
+    def doubtful(self, row: Estimate) -> bool:
+        """Whether it rests on weights that the log cannot give."""
+        return row.weighs and self.support.hopeless
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -70,6 +76,7 @@ class Assessment:
                 "reliability": [part.tolist() for part in self.reliability],
             },
             "clipped_share": self.clipped,
+            "levels": self.levels,
             "estimates": {name: dataclasses.asdict(row) for name, row in self.estimates.items()},
         }
 
@@ -112,6 +119,7 @@ def assess(log: Log, recorded: Array | None, settings: Settings) -> Assessment:
         reliability,
         clipped,
         rows,
+        {name: one.level for name, one in settings.intervals.items()},
     )
 
 
@@ -183,4 +191,4 @@ def _estimate(estimator: Estimator, fitted: Fitted, weighs: str | None, baseline
     if not math.isfinite(value):
         return Estimate(None, note="weights beyond what a number can hold")
     bounds = {name: one(estimator, evidence, baseline) for name, one in fitted.settings.intervals.items()}
-    return Estimate(value, bounds)
+    return Estimate(value, bounds, weighs=estimator.weighs)

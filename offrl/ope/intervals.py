@@ -48,7 +48,11 @@ class Interval(ABC):
     def __call__(self, estimator: Estimator, evidence: Evidence, baseline: float | None) -> Bounds:
         """The interval of this estimate, and P(J > baseline); with a reason where there is none that is honest."""
         if not estimator.resamples:
-            return Bounds(None, None, note="none: its error is the model's, which no resampling of episodes shows")
+            return Bounds(
+                None,
+                None,
+                note="none: it rests on what was fitted to the log, whose error no resampling of episodes shows",
+            )
         if evidence.episodes < self.min_episodes:
             return Bounds(None, None, note=f"none: {evidence.episodes} episodes are too few (of {self.min_episodes})")
         if self.asymptotic and estimator.weighs and (ess := effective(evidence)) < HANDFUL:

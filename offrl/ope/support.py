@@ -67,9 +67,9 @@ class Support:
                 f"target's own; believe none of the weighted figures, and as for fqe and direct, {model}."
             )
         believed = (
-            "wpdis, wdr and magic may be believed within their intervals, is and pdis less"
+            "wpdis and wdr may be believed within their intervals, is and pdis less"
             if (self.ess or 0.0) < PLENTY
-            else "all weighted figures may be believed within their intervals"
+            else "weighted figures may be believed within their intervals"
         )
         return f"The log counts as {self.ess:.0f} episodes of the target's own: {believed}; {model}."
 
@@ -132,7 +132,7 @@ def lines(support: Support) -> list[tuple[str, str]]:
     if support.weighs is None:
         out += [
             ("effective episodes", f"{support.ess:.1f}"),
-            ("by step", _thinned(np.array(support.ess_by_step))),
+            ("effective at step", _thinned(np.array(support.ess_by_step))),
             (
                 "a tenth is left",
                 "to the end" if support.degenerate_at is None else f"up to step {support.degenerate_at}",
@@ -147,9 +147,9 @@ def lines(support: Support) -> list[tuple[str, str]]:
 
 def _thinned(by_step: Array) -> str:
     chosen = np.unique(np.linspace(0, len(by_step) - 1, 6).astype(int))
-    return ", ".join(f"{t + 1}: {by_step[t]:.0f}" for t in chosen)
+    return "  ".join(f"{t + 1}:{by_step[t]:.0f}" for t in chosen)
 
 
 def _histogram(counts: list[int]) -> str:
     names = ["<-4", *(f"{power}" for power in range(-4, 4)), ">4"]
-    return "  ".join(f"{name}: {count}" for name, count in zip(names, counts, strict=True) if count)
+    return "  ".join(f"{name}:{count}" for name, count in zip(names, counts, strict=True) if count)

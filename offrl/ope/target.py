@@ -11,7 +11,7 @@ from torch import Tensor
 from offrl.algos.base import Algorithm
 from offrl.errors import UserError
 from offrl.nn.heads.gaussian import clipped
-from offrl.types import END, Spec
+from offrl.types import END, Spec, remembers
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,14 @@ class Trained:
     kernel: float | None
     draws: int  # actions that stand for a continuous distribution
 
+    def __post_init__(self) -> None:
+        check_reactive(self.algo)
+        check_drawing(self.spec, self.stochastic, self.kernel, self.draws)
+
     @torch.no_grad()
     def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
         """[B] log p(action | obs)."""
-        if self.kernel is not None and self._continuous:
+        if self.kernel is not None:
             mean = self._acts(obs)
             return clipped(action, mean, torch.full_like(mean, math.log(self.kernel))).sum(-1)
         if self.stochastic:
@@ -73,9 +77,26 @@ class Trained:
         return action.clamp(-1.0, 1.0)
 
 
-def check_kernel(kernel: float | None, stochastic: bool) -> None:
-    """Raise `UserError` for a width that is none, or for a policy that has a density of its own."""
-    if kernel is not None and kernel <= 0.0:
+def check_reactive(algo: Algorithm) -> None:
+    """Raise `UserError` for a policy whose actions depend on more than the observation."""
+    if remembers(algo):
+        raise UserError(
+            f"{type(algo).__name__} acts by what it remembers of an episode, and what is estimated from a log here are "
+            "policies that act by the observation alone: roll it out instead (offrl evaluate)"
+        )
+
+
+def check_drawing(spec: Spec, stochastic: bool, kernel: float | None, draws: int) -> None:
+    """Raise `UserError` for a kernel that does not apply, or for no actions to draw."""
+    if draws < 1:
+        raise UserError(f"draws={draws}: at least one action must stand for a continuous distribution")
+    if kernel is None:
+        return
+    if kernel <= 0.0:
         raise UserError(f"kernel={kernel}: a width above 0, or null")
-    if kernel is not None and stochastic:
+    if stochastic:
         raise UserError(f"kernel={kernel} smooths a policy of one action: use it with stochastic=false")
+    if spec.action.kind != "continuous":
+        raise UserError(
+            f"kernel={kernel} smooths continuous actions, and these are {spec.action.kind}: use kernel=null"
+        )

@@ -16,7 +16,7 @@ from offrl.data.recipes import Preparation
 from offrl.errors import UserError
 from offrl.ope.estimator import Estimator
 from offrl.ope.logged import Log
-from offrl.ope.target import Trained, check_kernel
+from offrl.ope.target import Trained, check_drawing
 from offrl.train.callbacks import write_policy
 from offrl.train.loop import Moment
 from offrl.train.randomness import undisturbed
@@ -40,7 +40,7 @@ class Estimation:
 
     def judge(self, recipe: Preparation, spec: Spec) -> Judge:
         """Read the log as it was recorded: rewards not rescaled, nor summed over steps."""
-        check_kernel(self.kernel, self.stochastic)
+        check_drawing(spec, self.stochastic, self.kernel, self.draws)
         if self.interval < 1 or self.patience < 0:
             raise UserError(
                 f"evaluation.interval={self.interval} must be at least 1, patience={self.patience} at least 0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from offrl.ope.logged import Log
 from offrl.ope.marginal import MarginalizedImportanceSampling, marginal_weights
 from offrl.ope.selection import regret_at, spearman
 from offrl.ope.tabular import MaximumLikelihood
+from offrl.ope.target import Trained
+from offrl.types import ActionSpec, ObsSpec, Spec
 from tests.conftest import Compose
 from tests.ope.kit import Table, episodes
 
@@ -176,3 +179,9 @@ def test_marginal_weights_do_not_grow_with_the_horizon() -> None:
     same = log.evidence(None)
     marginal = replace(same, marginal=marginal_weights(log, same, 100))
     assert estimator(marginal, same.ones)[0] == pytest.approx(same.returns.mean())
+
+
+def test_a_policy_that_remembers_is_not_judged_by_single_observations() -> None:
+    algo: Any = SimpleNamespace(player=lambda envs, stochastic: None)
+    with pytest.raises(UserError, match="remembers"):
+        Trained(algo, Spec(ObsSpec((1,)), ActionSpec("discrete", (), (2,))), True, None, 1)

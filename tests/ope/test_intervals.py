@@ -103,7 +103,7 @@ def test_chance_to_exceed() -> None:
 
 def test_none_where_none_is_honest() -> None:
     model = Direct(model=MaximumLikelihood(stationary=False, max_states=9, skip_last=False))
-    assert "model's" in PERCENTILE(model, bandit(50), None).note
+    assert "fitted" in PERCENTILE(model, bandit(50), None).note
     few = Bootstrap(level=0.9, min_episodes=10, kind="percentile", replicates=10, seed=0)
     assert "too few" in few(IS, bandit(9), None).note
     heavy = replace(bandit(50), log_ratio=np.linspace(-60.0, 60.0, 50)[:, None])
