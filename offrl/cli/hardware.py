@@ -19,6 +19,7 @@ class Hardware:
     """How to use the machine. Apply it before anything else imports torch: some of it is read only then."""
 
     device: Literal["auto", "cpu", "cuda"]
+    devices: int  # that share each batch of one run: GPUs, or processes on a CPU
     threads: int  # of tensor operations on the CPU
     precision: Literal["highest", "high"]  # of float32 matrix products; high allows TF32 on a GPU
     compile: bool  # fuse each update into one graph; the trainer does it
@@ -32,7 +33,7 @@ class Hardware:
 
         Raises `UserError` if the machine lacks what is asked for.
         """
-        for name in ("threads", "updates_per_call"):
+        for name in ("devices", "threads", "updates_per_call"):
             if getattr(self, name) < 1:
                 raise UserError(f"hardware.{name}={getattr(self, name)} must be at least 1")
         if self.threads > 1:  # waiting threads that spin slow a busy machine down tenfold
@@ -53,9 +54,13 @@ class Hardware:
             torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = not self.deterministic
         torch.autograd.set_detect_anomaly(self.detect_anomaly)
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        return self.device
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        there, what = (
+            (torch.cuda.device_count(), "GPU") if device == "cuda" else (os.cpu_count() or 1, "processor core")
+        )
+        if self.devices > there:
+            raise UserError(f"hardware.devices={self.devices}, but this machine has {there} {what}(s)")
+        return device
 
 
 def _keep_freed_memory() -> None:

@@ -63,4 +63,8 @@ def _prepare(config: dict[str, Any]) -> Job:
     hardware = cast(Hardware, build(config["hardware"], "hardware"))
     config["hardware"]["device"] = hardware.apply()
     seed_everything(config["seed"])
+    if hardware.devices > 1 and not config.get("dry_run"):
+        from offrl.cli.devices import launch
+
+        return launch
     return locate({"_target_": config["job"]}, "job")

@@ -57,6 +57,11 @@ class VectorizedLauncher(Launcher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         configs = [self._config(list(words), initial_job_idx + i) for i, words in enumerate(job_overrides)]
+        if any(config.hardware.devices > 1 for config in configs):
+            raise UserError(
+                "hardware.devices > 1 shares one run among devices, and hydra/launcher=vectorized (or seeds=N) puts "
+                "several runs on one: use hydra/launcher=basic, or hardware.devices=1"
+            )
         groups = alike(configs)
         processes = self._processes(max(map(len, groups)))
         parts = [part for group in groups for part in _parts(group, configs, processes, self.max_runs)]

@@ -19,10 +19,11 @@ from offrl.jobs.dry_run import report
 from offrl.jobs.pairing import LOGGED, check_actions, check_experience, check_windows
 from offrl.jobs.recorded_env import choose_env
 from offrl.jobs.shorten import shorten
-from offrl.log.logger import Label, Logger, LoggerRecipe
+from offrl.log.logger import Label, Logger, LoggerRecipe, NoLogger
 from offrl.train.estimate import Estimation, Judge
 from offrl.train.evaluator import Evaluation, Evaluator
 from offrl.train.loop import RunContext, Trainer
+from offrl.train.ranks import here as ranks_here
 from offrl.train.run import train
 from offrl.train.rundir import RunDir, now, surroundings
 from offrl.train.together import here
@@ -48,14 +49,18 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
         check_matches(dataset.spec, spec, env_name=env.name)
     algo.build(spec)
     algo.to(device)
+    ranks = ranks_here(device)
+    if ranks is not None:
+        ranks.share(algo, config["seed"])
     if config["dry_run"]:
         print(report(config, spec, algo, dataset.sample(algo.batch_size) if dataset is not None else None))
         return None
     settings = cast("Evaluation | Estimation", build(config["evaluation"], "evaluation"))
     judge = _judge(config, settings, trainer, algo, spec) if isinstance(settings, Estimation) else None
-    evaluator = None if isinstance(settings, Estimation) else _evaluator(settings, algo, env, device)
-    home = _open_folder(config, folder, dataset, device)
-    logger = _open_logger(config, home)
+    leads = ranks is None or ranks.leads
+    evaluator = _evaluator(settings, algo, env, device) if isinstance(settings, Evaluation) and leads else None
+    home = _open_folder(config, RunDir(folder, writes=leads), dataset, device)
+    logger = _open_logger(config, home) if leads else NoLogger()
     member = here()
     if member is not None:
         member.join(algo)
@@ -74,6 +79,7 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
         updates_per_call=config["hardware"]["updates_per_call"],
         seed=config["seed"],
         member=member,
+        ranks=ranks,
     )
     train(trainer, context, resume=config["resume"])
     return _say_result(context)
@@ -89,7 +95,10 @@ def _load_dataset(
     def load() -> Dataset:
         return build(config["dataset"], "dataset").load(*asked)
 
-    member = here()
+    member, ranks = here(), ranks_here(device)
+    if ranks is not None:
+        with ranks.leader_first():
+            return load()
     return load() if member is None else member.shared((repr(config["dataset"]), *asked), load)
 
 
@@ -101,6 +110,8 @@ def _judge(config: Mapping[str, Any], settings: Estimation, trainer: Trainer, al
         )
     if here() is not None:
         raise UserError("evaluation=estimated judges one run at a time: train the seeds one by one (-m seed=0,1,2)")
+    if config["hardware"]["devices"] > 1:
+        raise UserError("evaluation=estimated may end a run, which one device alone cannot: use hardware.devices=1")
     return settings.judge(cast(Preparation, build(config["dataset"], "dataset")), spec)
 
 
@@ -116,8 +127,7 @@ def _evaluator(settings: Evaluation, algo: Algorithm, env: Env | None, device: t
     return Evaluator(env, settings, device)
 
 
-def _open_folder(config: dict[str, Any], folder: Path, dataset: Dataset | None, device: torch.device) -> RunDir:
-    home = RunDir(folder)
+def _open_folder(config: dict[str, Any], home: RunDir, dataset: Dataset | None, device: torch.device) -> RunDir:
     if config["resume"]:
         home.open()
         return home

@@ -40,6 +40,7 @@ class Learner(nn.Module, Generic[M]):
         self.network = network.requires_grad_(False)
         self.eps, self.max_grad_norm = eps, max_grad_norm
         self.runs: int | None = None  # how many are trained at once; None: one, without a run axis
+        self.average: Callable[[list[Tensor]], None] | None = None  # over devices that share a batch; None: one has all
         self.register_buffer("lr", torch.tensor(lr))
         self.register_buffer("step", torch.zeros(()))
         for i, parameter in enumerate(network.parameters()):
@@ -55,6 +56,8 @@ class Learner(nn.Module, Generic[M]):
         """One Adam step on the scalar of `loss(network, *args) -> (scalar, metrics)`; returns the metrics."""
         gradients, metrics = (self._traced if torch.compiler.is_compiling() else self._eager)(loss, *args)
         with self._whole():
+            if self.average is not None:
+                self.average(gradients)
             if self.max_grad_norm is not None:
                 clip_(gradients, self.max_grad_norm, self.runs)
             self._adam(gradients)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from offrl.errors import UserError
 from offrl.train.checkpoint import policy_state, save, save_numbered
 from offrl.train.loop import Moment, RunContext, Trainer
-from offrl.train.resume import full_state
+from offrl.train.resume import OF_A_RANK, full_state
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -127,14 +127,20 @@ class Checkpoint:
 
 def write_checkpoint(trainer: Trainer, run: RunContext, keep: int) -> None:
     """Write the checkpoint of this step, and the metrics up to it."""
+    own = full_state(trainer, run)
+    if run.ranks is not None:
+        own["followers"] = run.ranks.gathered({key: own[key] for key in OF_A_RANK})[1:]
+    if not run.writes:
+        return
     run.metrics.flush()
-    state = policy_state(run.algo, run.spec, run.config, trainer.step) | full_state(trainer, run)
+    state = policy_state(run.algo, run.spec, run.config, trainer.step) | own
     save_numbered(run.folder.checkpoints, trainer.step, state, keep)
 
 
 def write_policy(run: RunContext, path: Path, step: int) -> None:
     """Write all that acting needs, and no more."""
-    save(path, policy_state(run.algo, run.spec, run.config, step))
+    if run.writes:
+        save(path, policy_state(run.algo, run.spec, run.config, step))
 
 
 @dataclass
@@ -196,7 +202,7 @@ class Signals:
         self.previous = {}
 
     def __call__(self, moment: Moment) -> None:
-        caught = self.caught or moment.run.caught
+        caught = moment.run.caught(self.caught)
         if caught:
             write_checkpoint(moment.trainer, moment.run, self.keep)
             raise Interrupted(caught, moment.trainer.step)

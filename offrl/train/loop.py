@@ -17,6 +17,7 @@ from offrl.errors import UserError
 from offrl.log.logger import Logger
 from offrl.log.metrics import MetricsFile
 from offrl.train.evaluator import Evaluator
+from offrl.train.ranks import Ranks
 from offrl.train.rundir import RunDir
 from offrl.train.together import CompanyUpdater, Member
 from offrl.train.updater import Meter, Updater
@@ -50,6 +51,7 @@ class RunContext:
     seed: int
     judge: Callback | None = None  # evaluates without an environment
     member: Member | None = None  # of the company that this run trains in
+    ranks: Ranks | None = None  # the devices that share this run
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -61,14 +63,21 @@ class RunContext:
         return self.algo if self.member is None or remembers(self.algo) else self.member
 
     @property
-    def caught(self) -> int:
-        """The signal that asks the whole company to stop; 0: none."""
-        return self.member.company.caught if self.member else 0
+    def writes(self) -> bool:
+        """Whether the files of the run are this process's to write."""
+        return self.ranks is None or self.ranks.leads
+
+    def caught(self, own: int) -> int:
+        """The signal that asks this run to stop, where `own` is what it has itself seen; 0: none."""
+        if self.ranks is not None:  # all stop at the same step
+            return self.ranks.largest(own)
+        return own or (self.member.company.caught if self.member else 0)
 
     def updater(self, meter: Meter) -> Updater:
         """Who has the algorithm learn, and fills `meter`."""
         if self.member is not None:
             return CompanyUpdater(self.member, meter)
+        meter.average = self.ranks.average_ if self.ranks else None
         return Updater(self.algo, meter, self.compile, self.updates_per_call)
 
     @property
@@ -79,6 +88,8 @@ class RunContext:
 
     def log(self, row: dict[str, float]) -> None:
         """Keep one row of metrics everywhere."""
+        if not self.writes:
+            return
         self.metrics.log(row)
         self.logger.log(row)
 

@@ -15,6 +15,8 @@ from offrl.train.randomness import random_state, set_random_state
 FREE_GROUPS = ("hardware", "logger", "evaluation", "job", "run", "resume", "dry_run", "name", "tags", "hydra")
 FREE_KNOBS = ("log_interval", "checkpoint_interval", "keep_checkpoints", "pulse", "max_q")
 
+OF_A_RANK = ("trainer", "random")  # what differs between the devices that share a run
+
 
 def full_state(trainer: Trainer, run: RunContext) -> dict[str, object]:
     """Everything from which the run goes on exactly, beside the algorithm."""
@@ -37,11 +39,24 @@ def restore(trainer: Trainer, run: RunContext) -> None:
     refuse_changes(state["config"], run.config, trainer, path)
     if state["data"] != _fingerprint(run):
         raise UserError(f"{path} was made on other data: the fingerprint of the dataset differs")
+    own = _own(state, run, path)
     checkpoint.restore_algorithm(run.algo, state["algo"], path)
-    trainer.load(state["trainer"], run)
+    trainer.load(own["trainer"], run)
     run.progress = Progress(**state["progress"])
-    run.metrics.truncate(trainer.step)
-    set_random_state(state["random"])
+    if run.writes:
+        run.metrics.truncate(trainer.step)
+    set_random_state(own["random"])
+
+
+def _own(state: Mapping[str, Any], run: RunContext, path: Path) -> Mapping[str, Any]:
+    """This rank's part of a checkpoint. Raises `UserError` if another number of devices made it."""
+    states = [state, *state.get("followers", [])]
+    count = run.ranks.count if run.ranks else 1
+    if len(states) != count:
+        raise UserError(
+            f"{path} was made with hardware.devices={len(states)}: resume it with as many, not with {count}"
+        )
+    return states[run.ranks.number if run.ranks else 0]
 
 
 def latest(folder: Path) -> Path:

@@ -67,7 +67,7 @@ def _begin(trainer: Trainer, run: RunContext, resume: bool) -> None:
 def _fit(trainer: Trainer, run: RunContext) -> None:
     measure = Measure(trainer.log_interval)
     measure.begin(trainer, run)
-    bar = Bar(trainer.pulse, run.config["name"], shows=run.member is None or run.member.number == 0)
+    bar = Bar(trainer.pulse, run.config["name"], shows=run.writes and (run.member is None or run.member.number == 0))
     with Signals(trainer.pulse, trainer.keep_checkpoints) as signals, bar.shown_from(trainer):
         callbacks = [
             measure,
@@ -92,6 +92,7 @@ def _close(trainer: Trainer, run: RunContext, status: Status) -> None:
     with contextlib.suppress(UserError) if status == "failed" else contextlib.nullcontext():
         run.folder.note(status=status, end=now(), seconds=run.progress.seconds, **counters, results=results)
         run.metrics.flush()
-        plot_run(run.folder.metrics, run.folder.plots / "curves.png", run.title)
+        if run.writes:
+            plot_run(run.folder.metrics, run.folder.plots / "curves.png", run.title)
     flat = {f"{name}/{key}": value for name, row in results.items() for key, value in row.items()}
     run.logger.close(flat | {"status": status}, failed=status in ("failed", "diverged"))

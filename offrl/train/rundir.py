@@ -34,8 +34,9 @@ class RunDir:
     plots/, evaluation/
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path | str, *, writes: bool = True) -> None:
+        """`writes`: False for who may read it, but leaves its writing to another process."""
+        self.root, self.writes = Path(root), writes
         self.facts: dict[str, Any] = {}
 
     @property
@@ -60,6 +61,8 @@ class RunDir:
             raise UserError(
                 f"run={self.root}: a run lives there already; resume=true goes on with it, another folder starts anew"
             )
+        if not self.writes:
+            return
         try:
             for folder in (self.root, self.checkpoints, self.plots, self.root / "evaluation"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -75,13 +78,16 @@ class RunDir:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.yaml."""
+        if not self.writes:
+            return
         with replacing(self.root / "config.yaml") as aside:
             aside.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def note(self, **facts: object) -> None:
         """Add to run.json."""
         self.facts.update(facts)
-        write_json(self.root / "run.json", self.facts)
+        if self.writes:
+            write_json(self.root / "run.json", self.facts)
 
 
 def read_config(root: Path | str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Meter:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.feed: Callable[[], None] | None = None  # has what was measured elsewhere added before a reading
+        self.average: Callable[[list[Tensor]], None] | None = None  # over devices that share the batches
 
     def add(self, sums: Metrics, counts: Mapping[str, int]) -> None:
         """Add 0-d tensors, each the sum of `counts[name]` values. One kernel for all of them on a GPU."""
@@ -35,7 +36,10 @@ class Meter:
         names = [name for name, count in self.counts.items() if count]
         if not names:
             return {}
-        totals = cast("list[float]", torch.stack([self.sums[name].double() for name in names]).tolist())
+        sums = torch.stack([self.sums[name].double() for name in names])
+        if self.average is not None:
+            self.average([sums])
+        totals = cast("list[float]", sums.tolist())
         means = {name: total / self.counts[name] for name, total in zip(names, totals, strict=True)}
         self.sums, self.counts = {}, {}
         return means

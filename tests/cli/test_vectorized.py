@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -25,7 +26,7 @@ SMALL = [
 
 def offrl(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "offrl", "train", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
 
 
 def test_seeds_are_a_sweep_that_trains_as_one() -> None:
@@ -46,6 +47,27 @@ def test_parts_hold_every_run_once() -> None:
             assert all(len(part.numbers) <= most for part in parts)
 
 
+def assert_same_folders(one: Path, together: Path, runs: int) -> list[str]:
+    """Both sweeps left the same files, facts, metrics and parameters; returns the names of the run folders."""
+    folders = sorted(path.name for path in one.iterdir() if path.is_dir())
+    assert len(folders) == runs
+    for folder in folders:
+        homes = one / folder, together / folder
+        first, second = ({str(p.relative_to(home)) for p in home.rglob("*") if p.is_file()} for home in homes)
+        assert first - {"train.log"} == second - {"train.log"}
+        facts = [json.loads((home / "run.json").read_text()) for home in homes]
+        assert [fact["status"] for fact in facts] == ["finished"] * 2
+        states = [torch.load(home / "policy.pt", weights_only=True)["algo"] for home in homes]
+        for key, value in states[0].items():
+            torch.testing.assert_close(states[1][key], value, rtol=1e-4, atol=1e-5, msg=key)
+        tables = [pq.read_table(home / "metrics.parquet").to_pydict() for home in homes]
+        assert tables[0].keys() == tables[1].keys()
+        for name in tables[0].keys() - {"seconds"}:
+            if not name.startswith("rate/"):  # how fast, not what
+                assert tables[1][name] == pytest.approx(tables[0][name], rel=1e-3, abs=1e-4, nan_ok=True), name
+    return folders
+
+
 def test_a_sweep_as_one_equals_one_by_one(tmp_path: Path) -> None:
     """Two learning rates by two seeds, in two processes, against the ordinary launcher; one run as one is resumed."""
     swept = ["-m", *SMALL, "trainer.steps=200", "algo.lr=1e-3,3e-4", "seed=0,1"]
@@ -53,25 +75,49 @@ def test_a_sweep_as_one_equals_one_by_one(tmp_path: Path) -> None:
     for name, more in (("one", []), ("together", stacked)):
         done = offrl(*swept, f"hydra.sweep.dir={tmp_path / name}", *more)
         assert done.returncode == 0, done.stderr
-    folders = sorted(path.name for path in (tmp_path / "one").iterdir() if path.is_dir())
-    assert len(folders) == 4
-    for folder in folders:
-        alone, together = tmp_path / "one" / folder, tmp_path / "together" / folder
-        files = {str(path.relative_to(alone)) for path in alone.rglob("*") if path.is_file()}
-        assert files - {"train.log"} == {str(p.relative_to(together)) for p in together.rglob("*") if p.is_file()} - {
-            "train.log"
-        }
-        assert json.loads((together / "run.json").read_text())["status"] == "finished"
-        first, second = (torch.load(path / "policy.pt", weights_only=True)["algo"] for path in (alone, together))
-        for key, value in first.items():
-            torch.testing.assert_close(second[key], value, rtol=1e-4, atol=1e-5, msg=key)
-        rows = [pq.read_table(path / "metrics.parquet") for path in (alone, together)]
-        assert rows[0].column_names == rows[1].column_names
-        assert rows[0]["step"].to_pylist() == rows[1]["step"].to_pylist()
+    folders = assert_same_folders(tmp_path / "one", tmp_path / "together", 4)
     size = [(tmp_path / name / folders[0] / "policy.pt").stat().st_size for name in ("one", "together")]
     assert abs(size[0] - size[1]) < 2000, "a run's file holds that run alone"
     again = offrl(f"run={tmp_path / 'together' / folders[0]}", "resume=true", "trainer.steps=300")
     assert again.returncode == 0, again.stderr
+
+
+ONLINE = (*SMALL, "trainer.steps=1000")
+OFFLINE = (
+    *("algo=iql", "env=pendulum", "network.hidden=[32]", "algo.batch_size=64", "trainer.updates=1000"),
+    *("trainer.log_interval=250", "trainer.checkpoint_interval=500", "evaluation.interval=500"),
+    *("evaluation.episodes=2", "logger=none"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [ONLINE, OFFLINE], ids=["online", "offline"])
+def test_eight_runs_as_the_vectorised_launcher_chooses(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Two learning rates by four seeds, as the launcher shares them out by itself, against the ordinary one."""
+    if words is OFFLINE:
+        words = (*words, f"dataset={pendulum_log(tmp_path / 'log.npz')}")
+    swept = ["-m", *words, "algo.lr=1e-3,3e-4", "seed=0,1,2,3"]
+    for name, more in (("one", []), ("together", ["hydra/launcher=vectorized"])):
+        done = offrl(*swept, f"hydra.sweep.dir={tmp_path / name}", *more)
+        assert done.returncode == 0, done.stderr
+    assert_same_folders(tmp_path / "one", tmp_path / "together", 8)
+
+
+def pendulum_log(path: Path) -> Path:
+    """Five thousand steps of noise in Pendulum's shapes."""
+    draw = np.random.default_rng(0)
+    obs = draw.standard_normal((5_001, 3), dtype=np.float32)
+    last = np.arange(1, 5_001) % 200 == 0
+    np.savez(
+        path,
+        obs=obs[:-1],
+        action=draw.choice(np.array([-2, -0.5, 0.5, 2], np.float32), (5_000, 1)),  # both bounds are there to be found
+        reward=-draw.random(5_000, dtype=np.float32),
+        terminated=np.zeros(5_000, np.bool_),
+        truncated=last,
+        next_obs=obs[1:],
+    )
+    return path
 
 
 def test_a_run_that_diverges_leaves_the_others_alone(tmp_path: Path) -> None:
