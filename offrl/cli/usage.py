@@ -9,6 +9,7 @@ JOBS = {
     "evaluate": "measure the policy of a run folder",
     "compare": "runs beside each other: tables, figures, a report",
     "ope": "what a policy is worth, judged from a log alone",
+    "export": "a policy as one file that acts without this program",
     "dataset": "list, show, check or import datasets",
 }
 
@@ -33,6 +34,7 @@ Examples:
   offrl train algo=dqn env=cartpole seeds=8
   offrl train run=runs/train/FOLDER resume=true
   offrl evaluate run=runs/train/FOLDER
+  offrl export run=runs/train/FOLDER
   offrl dataset check my_log.csv
 
 Flags:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from offrl.algos.base import Discounted
+from offrl.algos.critics import bellman_loss
 from offrl.errors import UserError
 from offrl.functional import noise
 from offrl.nn.learner import Learner, Target
@@ -99,7 +100,7 @@ class BCQ(Discounted):
 
     def plausible(self, obs: Tensor) -> Tensor:
         """One action that the data might take at each observation, [B, A]."""
-        latent = noise.normal((len(obs), self.latent), obs).clamp(-self.latent_clip, self.latent_clip)
+        latent = noise.normal((obs.shape[0], self.latent), obs).clamp(-self.latent_clip, self.latent_clip)
         return self.generator.network.decode(obs, latent)
 
     def generator_loss(self, generator: Network, batch: Batch, drawn: Tensor) -> Loss:
@@ -119,9 +120,7 @@ class BCQ(Discounted):
 
     def critic_loss(self, critic: Network, batch: Batch, target: Tensor) -> Loss:
         """Every critic regresses on the same target."""
-        q = critic(batch.obs, batch.action)  # [E, B]
-        loss = (q - target).square().mean(1).sum(0)
-        return loss, {"critic/loss": loss, "critic/mean": q.mean()}
+        return bellman_loss(critic, batch, target)
 
     def actor_loss(self, actor: Network, batch: Batch, action: Tensor) -> Loss:
         """(14) the perturbation climbs the first critic."""

@@ -74,7 +74,7 @@ class QTOpt(Discounted):
 
     def search(self, critic: Network, obs: Tensor) -> Tensor:
         """argmax_a Q(obs, a), nearly, [B, A]; at first any action is as likely as its opposite."""
-        mean = obs.new_zeros((len(obs), self.size), dtype=self.critic.lr.dtype)
+        mean = obs.new_zeros((obs.shape[0], self.size), dtype=self.critic.lr.dtype)
         many = obs.expand(self.samples, *obs.shape).flatten(0, 1)
 
         def score(action: Tensor) -> Tensor:
