@@ -55,12 +55,12 @@ def belief(algo: Discounted, steps: Steps) -> Belief | None:
 
 
 def draw_belief(found: Belief, path: Path, title: str) -> None:
-    """A dot for each state; on the dashed line a critic is right."""
-    with style.drawing(style.WIDTH, style.HEIGHT + 0.8, title) as figure:
+    """A dot for each state; on the dotted line a critic is right."""
+    with style.drawing(style.ALONE, style.HEIGHT + 1.2, title) as figure:
         axes = figure.add_subplot()
         axes.plot(found.true, found.believed, ".", color=style.colour(0), alpha=0.35, ms=5, rasterized=True)
         ends_ = [min(found.true.min(), found.believed.min()), max(found.true.max(), found.believed.max())]
-        axes.plot(ends_, ends_, color="#555555", ls="--", lw=1.3, label="believed = true")
+        axes.plot(ends_, ends_, label="believed = true", **style.REFERENCE)
         axes.set_xlabel("discounted return that followed")
         axes.set_ylabel("return that the critic believed")
         axes.set_title(f"mean error {found.error:+.3g} over {len(found.true)} states", fontsize=11)

@@ -52,18 +52,23 @@ class Frame:
     def finish(self, axes: Axes, entries: int) -> None:
         """Scales, lines, labels and legend, once everything is drawn."""
         for label, height in (self.lines or {}).items():
-            axes.axhline(height, color="#555555", ls="--", lw=1.2, label=label)
+            axes.axhline(height, label=label, **style.REFERENCE)
         if self.logx:
             axes.set_xscale("log")
         if self.logy:
             axes.set_yscale("log")
         if self.ylim:
             axes.set_ylim(*self.ylim)
+        if self.logx:
+            style.decades(axes.xaxis, axes.get_xlim())
+        if self.logy:
+            style.decades(axes.yaxis, axes.get_ylim())
         if self.title:
             axes.set_title(style.wrapped(self.title, style.WIDTH))
         axes.set_xlabel(self.xlabel)
-        axes.set_ylabel(self.ylabel)
-        style.legend(axes, entries + len(self.lines or {}))
+        axes.set_ylabel(style.wrapped(self.ylabel, 0.85 * style.HEIGHT))
+        if self.lines or entries > 1:  # a single curve is what its axis says
+            style.legend(axes, entries + len(self.lines or {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +126,8 @@ class Bars(Frame):
             axes[0].plot(order + spread, values, "o", color=style.colour(order), ms=4, mec="white", mew=0.5)
             if np.isfinite(low):
                 axes[0].errorbar(order, middle, [[middle - low], [high - middle]], color="black", capsize=5, lw=1.5)
-        axes[0].set_xticks(range(len(bars)), [style.wrapped(what.name, 1.9) for what, _ in bars])
+        room = style.WIDTH / (len(bars) + 0.5)
+        axes[0].set_xticks(range(len(bars)), [style.wrapped(what.name, room) for what, _ in bars])
         axes[0].grid(axis="x", visible=False)
         self.finish(axes[0], 0)
 
@@ -147,7 +153,7 @@ class Scatter(Frame):
         if self.diagonal:
             ends = np.array([axes[0].get_xlim(), axes[0].get_ylim()])
             line = (ends.min(), ends.max())
-            axes[0].plot(line, line, color="#555555", ls="--", lw=1.2, label="equal")
+            axes[0].plot(line, line, label="equal", **style.REFERENCE)
         self.finish(axes[0], len(groups))
 
 

@@ -40,7 +40,7 @@ def draw_curves(comparison: Comparison, path: Path, how: Bootstrap) -> list[Path
         panels.insert(0, None)
     across = min(3, len(panels))
     down = -(-len(panels) // across)
-    with style.drawing(style.WIDTH * across, style.HEIGHT * down) as figure:
+    with style.drawing(style.across(across), style.HEIGHT * down) as figure:
         for index, task in enumerate(panels):
             axes = figure.add_subplot(down, across, index + 1)
             for order, label in enumerate(comparison.labels):
@@ -123,7 +123,7 @@ def draw_profile(comparison: Comparison, path: Path, how: Bootstrap) -> list[Pat
     every = np.concatenate([task for label in comparison.labels for task in comparison.scores(label)])
     room = 0.05 * max(float(np.ptp(every)), 1e-9)
     thresholds = np.linspace(every.min() - room, every.max() + room, THRESHOLDS)
-    with style.drawing() as figure:
+    with style.drawing(style.ALONE) as figure:
         axes = figure.add_subplot()
         for order, label in enumerate(comparison.labels):
             above = exceedances(comparison.scores(label), thresholds)

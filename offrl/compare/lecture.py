@@ -66,7 +66,7 @@ def conclude(lecture: Lecture, folder: Path, command: str) -> dict[str, Any]:
 def draw(lecture: Lecture, runs: Runs, path: Path) -> None:
     """The one figure; its title is the claim."""
     count = lecture.figure.panels
-    width = style.WIDTH * min(count, 3) + (0.6 if count == 1 else 0.0)
+    width = style.across(min(count, 3))
     down = -(-count // 3)
     with style.drawing(width, style.HEIGHT * down + 0.5, f"{lecture.claim}: {lecture.title}") as figure:
         axes = [figure.add_subplot(down, min(count, 3), index + 1) for index in range(count)]

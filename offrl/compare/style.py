@@ -12,11 +12,15 @@ from offrl.log.plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 DPI = 150
-WIDTH, HEIGHT = 6.4, 4.2  # inches of one panel
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # tell apart what colours alone might not
+WIDTH, HEIGHT = 4.8, 3.7  # inches of one panel among others
+ALONE = 7.0  # width of one that stands alone
+LINES = ("-", (0, (4, 1.2)), (0, (6, 1.2, 1.2, 1.2)), (0, (1.5, 1)), (0, (6, 1, 1, 1, 1, 1)))  # show what lies beneath
+REFERENCE: Any = {"color": "#555555", "linestyle": (0, (1, 2)), "linewidth": 1.4}  # of a line to hold others against
+PLAIN = (1e-3, 1e5)  # where an axis of decades has plain numbers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FORMATS = ("png", "svg")
 
@@ -25,7 +29,9 @@ RC: Any = {
     "axes.titlesize": 12,
     "axes.labelsize": 11,
     "legend.fontsize": 10,
-    "legend.frameon": False,
+    "legend.frameon": True,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -61,9 +67,14 @@ def save(figure: Figure, path: Path, formats: Sequence[str] = FORMATS) -> list[P
     return written
 
 
+def across(panels: int) -> float:
+    """Inches of so many panels side by side."""
+    return ALONE if panels == 1 else WIDTH * panels
+
+
 def look(index: int) -> dict[str, Any]:
     """Colour and dashes of the curve of one group."""
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index // len(COLOURS) % len(LINES)]}
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)]}
 
 
 def colour(index: int) -> str:
@@ -73,18 +84,35 @@ def colour(index: int) -> str:
 
 def legend(axes: Axes, entries: int) -> None:
     """Inside where there is room, else below the axes."""
-    if 0 < entries <= 4:
+    if 0 < entries <= 3:
         axes.legend()
     elif entries:
         columns = 2 if entries <= 12 else 3
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, fontsize=9)
 
 
-def wrapped(text: str, width: float, characters: float = 10.5) -> str:
-    """`text` over lines that fit into `width` inches; `characters` to an inch."""
-    import textwrap
+def wrapped(text: str, width: float, characters: float = 10.0) -> str:
+    """`text` over as few lines as fit into `width` inches, of much the same length; `characters` to an inch."""
+    from textwrap import wrap
 
-    return "\n".join(textwrap.wrap(text, max(20, int(width * characters))))
+    most = max(6, int(width * characters))
+    lines = wrap(text, most, break_long_words=False)
+    even = (wrap(text, room, break_long_words=False) for room in range(1 + len(text) // max(1, len(lines)), most))
+    return "\n".join(next((found for found in even if 0 < len(found) == len(lines)), lines))
+
+
+def decades(axis: Axis, ends: tuple[float, float]) -> None:
+    """A logarithmic axis: 0.2, 1 and 3000 where its ends allow, else powers of ten."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    low, high = sorted(ends)
+    if low >= PLAIN[0] and high <= PLAIN[1]:
+        axis.set_major_formatter(Plain())
+        axis.set_minor_formatter(Plain(minor_thresholds=(1.5, 0.5)))
 
 
 def step_label(x: str) -> str:
