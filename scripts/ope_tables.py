@@ -1,18 +1,24 @@
-"""Errors of estimators against the size of the log, and coverage of intervals, on problems with known values.
+"""Errors of estimators against the size of the log, errors of the value models as shipped, and coverage of intervals,
+on problems with known values.
 
-python scripts/ope_tables.py [FOLDER]     # prints both tables; writes errors.png into FOLDER
+python scripts/ope_tables.py [errors] [models] [coverage] [--draw FOLDER]   # prints; writes errors.png into FOLDER
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from time import process_time
+from typing import Any, cast
 
 import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
+from offrl.build import build
 from offrl.envs import off_policy as problems
 from offrl.functional.mdp import MDP, expected_return, simulate
 from offrl.log.files import replacing
@@ -24,6 +30,8 @@ from offrl.ope.intervals import Bootstrap, Concentration, HighConfidence, Interv
 from offrl.ope.logged import Log
 from offrl.ope.magic import Magic
 from offrl.ope.tabular import MaximumLikelihood
+from offrl.ope.values import ValueModel
+from offrl.paths import config_dir
 from offrl.types import ActionSpec, Batch, ObsSpec, Spec
 
 MODEL = MaximumLikelihood(stationary=False, max_states=200, skip_last=False)
@@ -46,8 +54,20 @@ INTERVALS: dict[str, Interval] = {
     "bernstein": Concentration(level=0.95, min_episodes=2, kind="bernstein", range=None),
     "thomas": HighConfidence(level=0.95, min_episodes=2, range=None, share=0.05, seed=0),
 }
-SIZES = (32, 128, 512)
-REPETITIONS, COVERED = 60, 200
+SIZES = (32, 128, 512, 2048)
+REPETITIONS, FITS, COVERED = 200, 20, 200
+LOOKS = {  # colour (of Okabe and Ito) and line; those of a kind are alike, so that lines on top of each other show
+    "direct": ("#000000", "o-"),
+    "is": ("#56B4E9", "s-"),
+    "pdis": ("#0072B2", "D:"),
+    "dr": ("#CC79A7", "^-"),
+    "wis": ("#E69F00", "s-"),
+    "wpdis": ("#D55E00", "D:"),
+    "wdr": ("#009E73", "^-"),
+    "magic": ("#999999", "*--"),
+}
+Case = tuple[str, MDP, tuple[float, ...], tuple[float, ...], NDArray[np.float32]]
+FLOOR = 1e-12  # smaller errors are rounding, and drawn here
 
 
 class Walker:
@@ -65,7 +85,7 @@ class Walker:
         return self.choices(obs).gather(1, action[:, None]).squeeze(1).log()
 
 
-def cases() -> Iterator[tuple[str, MDP, tuple[float, ...], tuple[float, ...], NDArray[np.float32]]]:
+def cases() -> Iterator[Case]:
     """(name, problem, behaviour, target, what is seen of each state)."""
     fail, win, grid = problems.model_fail(), problems.model_win(), problems.gridworld()
     yield "ModelFail", fail, problems.softmax_pair(1.0), problems.softmax_pair(-1.0), problems.blind(fail)
@@ -99,7 +119,7 @@ def estimates(log: Log, evidence: Evidence) -> Iterator[tuple[str, Estimator, Ev
         yield name, estimator, whole if name == "direct" else crossed
 
 
-def errors(case: tuple[str, MDP, tuple[float, ...], tuple[float, ...], NDArray[np.float32]]) -> dict[str, Array]:
+def errors(case: Case) -> dict[str, Array]:
     """Mean squared error of each estimator at each size."""
     _, mdp, b, p, seen = case
     behaviour, target = problems.everywhere(mdp, b), problems.everywhere(mdp, p)
@@ -115,7 +135,34 @@ def errors(case: tuple[str, MDP, tuple[float, ...], tuple[float, ...], NDArray[n
     return squared
 
 
-def coverage(case: tuple[str, MDP, tuple[float, ...], tuple[float, ...], NDArray[np.float32]], size: int) -> None:
+def shipped(name: str) -> ValueModel:
+    """The model as `offrl ope value_model=NAME` has it."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", overrides=["job=ope", f"value_model={name}"])
+    return build(cast("dict[str, Any]", OmegaConf.to_container(config.value_model, resolve=True)), "value_model")
+
+
+def models(names: tuple[str, ...] = ("tabular", "linear", "averager", "neural"), size: int = 512) -> None:
+    """Print the root mean squared error of fitted Q evaluation by each model, and its processor time."""
+    graph = problems.graph()
+    far = ("graph", graph, (0.2, 0.8), (0.8, 0.2), np.eye(graph.states, dtype=np.float32))
+    built = {name: shipped(name) for name in names}
+    print(f"\n| {size} episodes | true value | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")
+    for name, mdp, b, p, seen in [far, *cases()]:
+        behaviour, target = problems.everywhere(mdp, b), problems.everywhere(mdp, p)
+        truth = float(expected_return(mdp, target))
+        cells: list[str] = []
+        for model in built.values():
+            squared, began = 0.0, process_time()
+            for repetition in range(FITS):
+                torch.manual_seed(repetition)
+                log, _ = record(mdp, behaviour, target, seen, size)
+                squared += (model.values(log, 1, 0)[1][:, 0].mean() - truth) ** 2 / FITS
+            cells.append(f"{squared**0.5:.2g} ({(process_time() - began) / FITS:.1f} s)")
+        print(f"| {name} | {truth:.3f} | {' | '.join(cells)} |", flush=True)
+
+
+def coverage(case: Case, size: int) -> None:
     """Print how often intervals of 95 % hold the true value."""
     name, mdp, b, p, seen = case
     behaviour, target = problems.everywhere(mdp, b), problems.everywhere(mdp, p)
@@ -147,32 +194,40 @@ def draw(path: Path, found: dict[str, dict[str, Array]]) -> None:
     figure = Figure(figsize=(13, 4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, squared) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
-        for label, values in squared.items():
-            axes.loglog(SIZES, np.maximum(values, 1e-12), "o-", label=label)
+        for label, (color, line) in LOOKS.items():
+            axes.loglog(SIZES, np.maximum(squared[label], FLOOR), line, color=color, markersize=5, label=label)
         axes.set(title=name, xlabel="episodes", ylabel="mean squared error")
         axes.set_xticks(SIZES, [str(size) for size in SIZES])
         axes.xaxis.minorticks_off()
-    figure.axes[-1].legend(fontsize=7)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     with replacing(path) as aside:
         figure.savefig(aside, format="png")
 
 
 def main() -> None:
-    """Print and draw."""
-    found: dict[str, dict[str, Array]] = {}
-    for case in cases():
-        found[case[0]] = errors(case)
-        print(f"\n| {case[0]} | {' | '.join(map(str, SIZES))} |\n|---|{'---|' * len(SIZES)}")
-        for name, values in found[case[0]].items():
-            print(f"| {name} | {' | '.join(f'{value:.3g}' for value in values)} |", flush=True)
-    if len(sys.argv) > 1:
-        folder = Path(sys.argv[1])
-        folder.mkdir(parents=True, exist_ok=True)
-        draw(folder / "errors.png", found)
-    graph = problems.graph(length=6)
-    mild = ("graph of 6 steps", graph, (0.5, 0.5), (0.65, 0.35), np.eye(graph.states, dtype=np.float32))
-    for case in [mild, *cases()]:
-        coverage(case, 100)
+    """Print and draw what is asked for; everything, if nothing is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", choices=("errors", "models", "coverage"), default=[])
+    parser.add_argument("--draw", type=Path)
+    args = parser.parse_args()
+    wanted = args.tables or ("errors", "models", "coverage")
+    torch.set_num_threads(1)
+    if "errors" in wanted:
+        found = {case[0]: errors(case) for case in cases()}
+        for name, squared in found.items():
+            print(f"\n| {name} | {' | '.join(map(str, SIZES))} |\n|---|{'---|' * len(SIZES)}")
+            for label, values in squared.items():
+                print(f"| {label} | {' | '.join(f'{value:.3g}' for value in values)} |", flush=True)
+        if args.draw is not None:
+            args.draw.mkdir(parents=True, exist_ok=True)
+            draw(args.draw / "errors.png", found)
+    if "models" in wanted:
+        models()
+    if "coverage" in wanted:
+        graph = problems.graph(length=6)
+        mild = ("graph of 6 steps", graph, (0.5, 0.5), (0.65, 0.35), np.eye(graph.states, dtype=np.float32))
+        for case in [mild, *cases()]:
+            coverage(case, 100)
 
 
 if __name__ == "__main__":
