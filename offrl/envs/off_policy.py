@@ -1,8 +1,8 @@
 """Problems on which estimators of off-policy evaluation are tried, each with its exact solution in `env.mdp`.
 
 P. Thomas and E. Brunskill, "Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning", ICML 2016,
-arXiv:1604.00923, section 9 (ModelFail, ModelWin); P. Thomas, "Safe Reinforcement Learning", dissertation, University of
-Massachusetts 2015, section 2.5 (gridworld); C. Voloshin, H. Le, N. Jiang and Y. Yue, "Empirical Study of Off-Policy
+arXiv:1604.00923 (ModelFail, ModelWin); P. Thomas, "Safe Reinforcement Learning", dissertation, University of
+Massachusetts 2015, chapter 2 (gridworld); C. Voloshin, H. Le, N. Jiang and Y. Yue, "Empirical Study of Off-Policy
 Policy Evaluation for Reinforcement Learning", arXiv:1911.06854, appendix (Graph, Graph-POMDP, toy mountain car).
 
 Import this module, or use ids such as `offrl.envs.off_policy:offrl/ModelFail-v0`.

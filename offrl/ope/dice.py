@@ -5,10 +5,12 @@ Both seek w(s, a) = d(s, a) / d_D(s, a), where d = (1 − gamma) Σ_t gamma^t P(
 is the log's share, as the saddle point of an objective in which only the log's transitions and first states appear.
 Then J = E_D[w r] / (1 − gamma). An episode that ends leaves nothing to visit, so w averages to less than one there.
 
-Here both players are linear in features φ(s, a), where the saddle point is the solution of equations and need not be
-searched for by stochastic steps, which are known to wander (S. Zhang, B. Liu and S. Whiteson, "GradientDICE", ICML
-2020, arXiv:2001.11113, section 4). With G = E_D φ φᵀ, B = E_D φ φ'ᵀ, φ' and φ_0 the target's means at s' (0 after the
-end) and at first states.
+Here both players are linear in features φ(s, a), where the saddle point is the solution of equations, as in the tabular
+form of the authors' own DualDICE, and need not be searched for by stochastic steps, which are known to wander (S.
+Zhang, B. Liu and S. Whiteson, "GradientDICE", ICML 2020, arXiv:2001.11113). A form with networks for players was tried
+and did not converge; there is none.
+
+Letters: G = E_D φ φᵀ, B = E_D φ φ'ᵀ, φ' and φ_0 the target's means at s' (0 after the end) and at first states.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class DualDice(Dice):
     target; the ratio is ζ, which must satisfy (G − gamma B)ᵀ ζ = (1 − gamma) φ_0.
 
     O. Nachum, Y. Chow, B. Dai and L. Li, "DualDICE: Behavior-Agnostic Estimation of Discounted Stationary Distribution
-    Corrections", NeurIPS 2019, arXiv:1906.04733, eq. 11 with f(x) = x² / 2. Linear, its estimate is that of LSTDQ.
+    Corrections", NeurIPS 2019, arXiv:1906.04733, its saddle point for f(x) = x² / 2. Linear, its estimate is LSTDQ's.
     """
 
     def solve(self, log: Log, encode: Encoder, gram: Array, onward: Array, first: Array) -> Array:
@@ -85,10 +87,10 @@ class GenDice(Dice):
     f and τ at (s, a) if not said otherwise; the ratio is τ.
 
     R. Zhang, B. Dai, L. Li and D. Schuurmans, "GenDICE: Generalized Offline Estimation of Stationary Values", ICLR
-    2020, arXiv:2002.09072, eq. 10 (χ² divergence). With the best linear f and the best u it is eᵀ G_τ⁻¹ e +
-    λ (E_D τ − 1)² / 2 with e = (1 − gamma) φ_0 − (G − gamma B)ᵀ τ and G_τ = E_D τ φ φᵀ: non-negative least squares,
-    solved in `rounds`, each with G_τ of the last. Features are to be shares of 1, so that τ ≥ 0 where its coefficients
-    are.
+    2020, arXiv:2002.09072, its saddle point for the χ² divergence. With the best linear f and the best u it is
+    eᵀ G_τ⁻¹ e + λ (E_D τ − 1)² / 2 with e = (1 − gamma) φ_0 − (G − gamma B)ᵀ τ and G_τ = E_D τ φ φᵀ: non-negative least
+    squares, solved in `rounds`, each with G_τ of the last. Features are to be shares of 1, so that τ ≥ 0 where its
+    coefficients are.
     """
 
     normalization: float  # λ: keeps the mean ratio at 1; 0 where episodes end, since it is less there

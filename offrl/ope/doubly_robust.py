@@ -58,7 +58,7 @@ class DoublyRobust(Mean):
 @dataclass(frozen=True, kw_only=True)
 class WeightedDoublyRobust(Estimator):
     """The same with weights that sum to one over the episodes at every step (Thomas & Brunskill 2016, arXiv:1604.00923,
-    eq. 8)."""
+    section 5)."""
 
     models: ClassVar[bool] = True
 
@@ -75,7 +75,8 @@ class SwitchDoublyRobust(Mean):
     """V(s) + rho 1(rho <= threshold) (r − Q(s, a)): the correction only where it is not wild; for one step.
 
     Y.-X. Wang, A. Agarwal and M. Dudik, "Optimal and Adaptive Off-policy Evaluation in Contextual Bandits", ICML 2017,
-    arXiv:1612.01205, section 4. A threshold of 0 is the model alone, an infinite one the doubly robust estimator.
+    arXiv:1612.01205, with the doubly robust form for the actions that it keeps. A threshold of 0 is the model alone, an
+    infinite one the doubly robust estimator.
     """
 
     models: ClassVar[bool] = True

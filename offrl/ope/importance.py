@@ -18,7 +18,7 @@ from offrl.ope.evidence import Array, Evidence
 @dataclass(frozen=True, kw_only=True)
 class ImportanceSampling(Mean):
     """(1/N) Σ_i w_i G_i with the weight of the whole episode: unbiased, its variance exponential in T (Precup et al.
-    2000, eq. 3)."""
+    2000, "importance sampling estimator")."""
 
     def terms(self, evidence: Evidence) -> Array:
         return times(evidence.weight[:, -1], evidence.returns)
@@ -26,7 +26,8 @@ class ImportanceSampling(Mean):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedImportanceSampling(Estimator):
-    """Σ_i w_i G_i / Σ_i w_i: consistent, biased, and always within the logged returns (Precup et al. 2000, eq. 4)."""
+    """Σ_i w_i G_i / Σ_i w_i: consistent, biased, and always within the logged returns (Precup et al. 2000,
+    "weighted importance sampling")."""
 
     def __call__(self, evidence: Evidence, counts: Array) -> Array:
         return ratio(counts, evidence.relative_weight[:, -1], evidence.returns)
@@ -35,7 +36,7 @@ class WeightedImportanceSampling(Estimator):
 @dataclass(frozen=True, kw_only=True)
 class PerDecision(Mean):
     """(1/N) Σ_i Σ_t gamma^t w_it r_it: each reward is weighted by the decisions before it alone (Precup et al. 2000,
-    section 3)."""
+    "per-decision importance sampling")."""
 
     def terms(self, evidence: Evidence) -> Array:
         return times(evidence.weight[:, 1:], evidence.reward) @ evidence.powers[:-1]
@@ -43,8 +44,9 @@ class PerDecision(Mean):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedPerDecision(Estimator):
-    """Σ_t gamma^t Σ_i w_it r_it / Σ_i w_it, normalised over episodes at every step (Thomas 2015, dissertation, eq. 3.9,
-    which calls it consistent weighted per-decision)."""
+    """Σ_t gamma^t Σ_i w_it r_it / Σ_i w_it, normalised over episodes at every step: consistent weighted
+    per-decision importance sampling (CWPDIS) of P. Thomas, "Safe Reinforcement Learning", dissertation, 2015,
+    chapter 3."""
 
     def __call__(self, evidence: Evidence, counts: Array) -> Array:
         return ratio(counts, evidence.relative_weight[:, 1:], evidence.reward) @ evidence.powers[:-1]

@@ -153,8 +153,8 @@ class HighConfidence(Interval):
     mean min(X, c) − 7 c ln(2/δ) / 3(n − 1) − √(2 s² ln(2/δ) / n).
 
     P. Thomas, G. Theocharous and M. Ghavamzadeh, "High-Confidence Off-Policy Evaluation", AAAI 2015, theorem 1 with one
-    threshold; c is the one that promises most on a `share` of the episodes, which the bound then leaves out (section
-    5). Returns are scaled to [0, 1] by their range.
+    threshold; c is the one that promises most on a `share` of the episodes, which the bound then leaves out.
+    Returns are scaled to [0, 1] by their range.
     """
 
     asymptotic: ClassVar[bool] = False

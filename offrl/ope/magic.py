@@ -1,7 +1,7 @@
 """MAGIC: a blend of model and importance sampling, the share of each chosen by its estimated error.
 
 P. Thomas and E. Brunskill, "Data-Efficient Off-Policy Policy Evaluation for Reinforcement Learning", ICML 2016,
-arXiv:1604.00923, section 8 and appendix.
+arXiv:1604.00923, sections 7 (partial returns) and 8 (their blend).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from offrl.ope.values import ValueModel
 
 @dataclass(frozen=True, kw_only=True)
 class Magic(Estimator):
-    """x·g with x = argmin xᵀ(Ω + b bᵀ)x on the simplex (eq. 9), over the returns g of j = −1 … T − 1 steps of
+    """x·g with x = argmin xᵀ(Ω + b bᵀ)x on the simplex, over the returns g of j = −1 … T − 1 steps of
     importance sampling that the model completes: g(−1) is the model alone, g(T − 1) weighted doubly robust.
 
     Ω is the covariance of g and b(j) the distance of g(j) from an interval of `confidence` for g(T − 1). It gets no
@@ -74,7 +74,7 @@ class Magic(Estimator):
 
 
 def lengths_of_return(evidence: Evidence, counts: Array) -> Array:
-    """[B, T + 1] g(j) for j = −1 … T − 1 (eq. 7)."""
+    """[B, T + 1] g(j) for j = −1 … T − 1 (section 7)."""
     q, v = evidence.values()
     weight, powers = evidence.relative_weight, evidence.powers
     completed = ratio(counts, weight, v) * powers

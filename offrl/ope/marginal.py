@@ -17,8 +17,8 @@ def marginal_weights(log: Log, evidence: Evidence, max_states: int) -> Array:
     """[N, T] d_t^p(s_t) / d_t^b(s_t) · rho_t, by which a reward is weighted; 0 beyond an episode's end.
 
     T. Xie, Y. Ma and Y.-X. Wang, "Towards Optimal Off-Policy Evaluation for Reinforcement Learning with Marginalized
-    Importance Sampling", NeurIPS 2019, arXiv:1906.03393, eqs. 7 to 9: d_0 is the share of first states, and
-    d_{t+1}^p(s') = Σ_s d_t^p(s) · mean over the log's visits to s at step t of rho_t 1(s_{t+1} = s').
+    Importance Sampling", NeurIPS 2019, arXiv:1906.03393, its recursion of state marginals: d_0 is the share of first
+    states, and d_{t+1}^p(s') = Σ_s d_t^p(s) · mean over the log's visits to s at step t of rho_t 1(s_{t+1} = s').
     """
     table = tabulate(log, max_states)
     states, steps = len(table.policy), evidence.steps
@@ -41,7 +41,7 @@ def marginal_weights(log: Log, evidence: Evidence, max_states: int) -> Array:
 @dataclass(frozen=True, kw_only=True)
 class MarginalizedImportanceSampling(Mean):
     """(1/N) Σ_i Σ_t gamma^t d_t^p(s_t)/d_t^b(s_t) rho_t r_t: of a tabular log, and not exponential in T (Xie et al.
-    2019, eq. 6).
+    2019).
 
     The weights of an episode are estimated from all of them, which resampling their products does not show: it gets no
     interval.
