@@ -191,6 +191,7 @@ def test_state_corrected(make: Make, discrete: bool) -> None:
         discount = 0.9 * (~rows.terminated).double()
         batch = Batch(rows.obs, rows.action, rows.reward, discount, rows.next_obs)
         batch = batch._replace(timestep=torch.arange(12) % 3, log_prob=-2 * torch.rand(12))
+        assert discrete or (rows.action.abs() > 1.0).any()  # some stand for all that is clipped
         ours.update(batch)
         reference.update(batch, 0.9, ours.bandwidth, 1.5)
     same_actor(actor, ours.actor)

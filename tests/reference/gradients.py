@@ -31,6 +31,15 @@ def log_prob(policy: Categorical | Normal, action: Tensor) -> Tensor:
     return each.sum(-1) if isinstance(policy, Normal) else each
 
 
+def clipped_log_prob(policy: Categorical | Normal, action: Tensor) -> Tensor:
+    """As logged: a number at or beyond a bound has the probability of all that lies there."""
+    if isinstance(policy, Categorical):
+        return policy.log_prob(action)
+    one = torch.ones(())
+    below, above = policy.cdf(-one).log(), (1.0 - policy.cdf(one)).log()
+    return torch.where(action <= -1, below, torch.where(action >= 1, above, policy.log_prob(action))).sum(-1)
+
+
 def episodes(rollout: Rollout) -> list[list[int]]:
     """Of each environment the steps of its first episode."""
     found = []
@@ -82,7 +91,8 @@ def weighted_loss(
     """`old` [T, N] are log-probabilities of the policy that acted."""
     found = episodes(r)
     ratios = [
-        [(log_prob(actor(r.obs[t, n]), r.action[t, n]) - old[t, n]).exp() for t in s] for n, s in enumerate(found)
+        [(clipped_log_prob(actor(r.obs[t, n]), r.action[t, n]) - old[t, n]).exp() for t in steps]
+        for n, steps in enumerate(found)
     ]
     longest = max(map(len, found))
 
@@ -172,7 +182,7 @@ class StateCorrected:
             return (1 + self.ratio(obs).squeeze(-1).exp()).log()
 
         visits = discount**b.timestep
-        rho = (log_prob(self.actor(b.obs), b.action) - b.log_prob).exp().clamp(max=cap).detach()
+        rho = (clipped_log_prob(self.actor(b.obs), b.action) - b.log_prob).exp().clamp(max=cap).detach()
         points = [*b.next_obs, *b.obs]
         mass = [visits[i] * b.discount[i] * (w(b.obs[i]) * rho[i] - w(b.next_obs[i])) for i in range(len(rho))]
         mass += [(1 - w(b.obs[i])) * (b.timestep[i] == 0) for i in range(len(rho))]
@@ -187,7 +197,7 @@ class StateCorrected:
         descend(self.value_adam, (weight * (self.value(b.obs).squeeze(-1) - target) ** 2).mean())
         with torch.no_grad():
             advantage = b.reward + b.discount * self.value(b.next_obs).squeeze(-1) - self.value(b.obs).squeeze(-1)
-        descend(self.actor_adam, -(weight * advantage * log_prob(self.actor(b.obs), b.action)).mean())
+        descend(self.actor_adam, -(weight * advantage * clipped_log_prob(self.actor(b.obs), b.action)).mean())
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from offrl.algos.base import Discounted
+from offrl.algos.critics import bellman_loss
 from offrl.errors import UserError
 from offrl.nn.learner import Learner, Target
 from offrl.nn.networks import MLP, Critics
@@ -87,9 +88,7 @@ class SAC(Discounted):
 
     def critic_loss(self, critic: Network, batch: Batch, target: Tensor) -> Loss:
         """(5) every critic regresses on the same soft target."""
-        q = critic(batch.obs, batch.action)  # [E, B]
-        loss = (q - target).square().mean(1).sum(0)
-        return loss, {"critic/loss": loss, "critic/mean": q.mean()}
+        return bellman_loss(critic, batch, target)
 
     def actor_loss(self, actor: Network, batch: Batch, alpha: Tensor) -> Loss:
         """(7) alpha log pi(a|s) − min_i Q_i(s, a), through the reparameterised action."""

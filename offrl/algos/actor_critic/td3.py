@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from offrl.algos.base import Discounted
+from offrl.algos.critics import bellman_loss
 from offrl.errors import UserError
 from offrl.functional import noise
 from offrl.nn.learner import Learner, Target
@@ -78,9 +79,7 @@ class TD3(Discounted):
 
     def critic_loss(self, critic: Network, batch: Batch, target: Tensor) -> Loss:
         """Every critic regresses on the same target."""
-        q = critic(batch.obs, batch.action)  # [E, B]
-        loss = (q - target).square().mean(1).sum(0)
-        return loss, {"critic/loss": loss, "critic/mean": q.mean()}
+        return bellman_loss(critic, batch, target)
 
     def actor_loss(self, actor: Network, batch: Batch) -> Loss:
         """Climb the first critic."""

@@ -16,31 +16,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from offrl.algos.base import Solver
 from offrl.algos.linear.arrays import Arrays
-from offrl.errors import UserError
-from offrl.nn.features import Features
-from offrl.types import ActionKind, Batch, Metrics, Spec, Steps
+from offrl.algos.linear.least_squares import LeastSquares
+from offrl.types import ActionKind, Batch, Metrics, Spec
 
 
 @dataclass(eq=False, kw_only=True)
-class LeastSquaresModel(Solver):
+class LeastSquaresModel(LeastSquares):
     """Linear model in feature space; the value of the policy that made the data."""
 
     action_kinds: ClassVar[frozenset[ActionKind]] = frozenset({"continuous", "discrete", "multi_discrete"})
     is_policy: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("timestep",)
-
-    ridge: float  # added to the diagonal of ΦᵀΦ, whose entries grow with the rows
-    features: Features
-
-    def check(self) -> None:
-        super().check()
-        if self.ridge < 0.0:
-            raise UserError(f"algo.ridge={self.ridge} is negative")
-
-    def check_data(self, steps: Steps) -> None:
-        self.features.check_data(steps)
 
     def build(self, spec: Spec) -> None:
         self.map = self.features.build(spec.obs)
@@ -70,8 +57,7 @@ class LeastSquaresModel(Solver):
 
     def solve(self) -> Metrics:
         sums = self.sums
-        gram = sums.gram + self.ridge * torch.eye(self.map.count).to(sums.gram)
-        self.learned.weights.copy_(self.value_weights(gram, sums.ahead, sums.reward))
+        self.learned.weights.copy_(self.value_weights(self.ridged(sums.gram), sums.ahead, sums.reward))
         return {
             "value/mean": sums.seen @ self.learned.weights / sums.rows,
             "value/start": sums.first @ self.learned.weights / sums.episodes.clamp(min=1.0),

@@ -18,31 +18,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from offrl.algos.base import Solver
 from offrl.algos.linear.arrays import Arrays, greedy, weights
-from offrl.errors import UserError
-from offrl.nn.features import Features
+from offrl.algos.linear.least_squares import LeastSquares
 from offrl.nn.heads.distribution import Distribution
-from offrl.types import ActionKind, Batch, Metrics, Spec, Steps
+from offrl.types import ActionKind, Batch, Metrics, Spec
 
 
 @dataclass(eq=False, kw_only=True)
-class LSTDQ(Solver):
+class LSTDQ(LeastSquares):
     """Least-squares temporal differences for action values."""
 
     action_kinds: ClassVar[frozenset[ActionKind]] = frozenset({"discrete"})
     needs: ClassVar[tuple[str, ...]] = ("next_action",)
-
-    ridge: float  # added to the diagonal of A, whose entries grow with the rows
-    features: Features  # φ(s)
-
-    def check(self) -> None:
-        super().check()
-        if self.ridge < 0.0:
-            raise UserError(f"algo.ridge={self.ridge} is negative")
-
-    def check_data(self, steps: Steps) -> None:
-        self.features.check_data(steps)
 
     def build(self, spec: Spec) -> None:
         self.map = self.features.build(spec.obs)
@@ -72,8 +59,7 @@ class LSTDQ(Solver):
 
     def solve(self) -> Metrics:
         sums = self.sums
-        matrix = sums.matrix + self.ridge * torch.eye(len(sums.vector)).to(sums.matrix)
-        found = torch.linalg.solve_ex(matrix, sums.vector).result
+        found = torch.linalg.solve_ex(self.ridged(sums.matrix), sums.vector).result
         change = (found - self.learned.weights.flatten()).abs().amax()
         self.learned.weights.copy_(found.view_as(self.learned.weights))
         return {"critic/mean": sums.seen @ found / sums.rows, "critic/change": change}

@@ -13,7 +13,7 @@ from offrl.functional.importance import first_steps_first
 from offrl.functional.returns import return_to_go
 from offrl.nn.learner import Learner
 from offrl.nn.networks import MLP
-from offrl.nn.policies import Policy
+from offrl.nn.policies import Density, Policy
 from offrl.types import ActionKind, Batch, Network, Rollout, Spec
 
 
@@ -55,7 +55,11 @@ class FromEpisodes(OnPolicy):
     def log_probs(self, actor: Network, rows: Batch) -> Tensor:
         """[E, T] of the actions taken; 0 in padding."""
         policy = actor(rows.obs.flatten(0, 1))
-        return policy.log_prob(rows.action.flatten(0, 1)).view_as(rows.reward) * rows.mask
+        return self.log_prob_of(policy, rows.action.flatten(0, 1)).view_as(rows.reward) * rows.mask
+
+    def log_prob_of(self, policy: Density, action: Tensor) -> Tensor:
+        """[B] of actions as the policy drew them, before anything clips them."""
+        return policy.log_prob(action)
 
     def from_the_start(self, rows: Batch) -> Batch:
         """The rows with their first steps in front and nothing in their padding; logged windows end with their last."""

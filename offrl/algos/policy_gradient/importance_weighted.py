@@ -22,6 +22,7 @@ from offrl.algos.policy_gradient.episodes import FromEpisodes
 from offrl.errors import UserError
 from offrl.functional.importance import Weighting, capped_exp, effective_share, lifted_exp, log_weights
 from offrl.functional.surrogates import sampled_divergence
+from offrl.nn.policies import Density
 from offrl.types import Batch, Experience, Loss, Metrics, Network, Steps
 
 
@@ -57,6 +58,10 @@ class ImportanceWeighted(FromEpisodes):
                 f"algo.horizon={self.horizon}, and the longest logged episode has {longest} steps: weights of whole "
                 f"episodes need algo.horizon={longest} (or more)"
             )
+
+    def log_prob_of(self, policy: Density, action: Tensor) -> Tensor:
+        """As logs have it: an action on a bound stands for all that were clipped to it."""
+        return policy.clipped_log_prob(action)
 
     def update(self, batch: Batch) -> Metrics:
         return self.actor.descend(self.loss, self.from_the_start(batch))

@@ -58,7 +58,7 @@ class StateCorrected(Discounted):
         self.ratio = Learner(Value(spec, self.network), self.ratio_lr)
 
     def update(self, batch: Batch) -> Metrics:
-        log_prob = self.actor(batch.obs).log_prob(batch.action)
+        log_prob = self.actor(batch.obs).clipped_log_prob(batch.action)
         rho = capped_exp(log_prob - batch.log_prob, self.max_weight)
         metrics = self.ratio.descend(self.ratio_loss, batch, rho)
         weight = self.visits(batch) * state_ratio(self.ratio, batch.obs) * rho  # [B]
@@ -94,7 +94,7 @@ class StateCorrected(Discounted):
 
     def actor_loss(self, actor: Network, batch: Batch, weight: Tensor) -> Loss:
         """−w rho A log π(a|s)."""
-        loss = -(weight * actor(batch.obs).log_prob(batch.action)).mean()
+        loss = -(weight * actor(batch.obs).clipped_log_prob(batch.action)).mean()
         return loss, {"actor/loss": loss}
 
 

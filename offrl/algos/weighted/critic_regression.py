@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from offrl.algos.base import Discounted
+from offrl.algos.critics import bellman_loss
 from offrl.functional import weights
 from offrl.nn.learner import Learner, Target
 from offrl.nn.networks import MLP, Critics
@@ -72,10 +73,7 @@ class CriticRegression(Discounted):
 
     def critic_loss(self, critic: Network, batch: Batch, next_value: Tensor) -> Loss:
         """(AWAC 4, CRR 1) every critic regresses on r + gamma V̄(s')."""
-        target = batch.reward + batch.discount * next_value  # [B]
-        q = critic(batch.obs, batch.action)  # [E, B]
-        loss = (q - target).square().mean(1).sum(0)
-        return loss, {"critic/loss": loss, "critic/mean": q.mean()}
+        return bellman_loss(critic, batch, batch.reward + batch.discount * next_value)
 
     def actor_loss(self, actor: Network, batch: Batch, advantage: Tensor) -> Loss:
         """(AWAC 13, CRR 2) clone the logged actions, each by its weight."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from offrl.algos.base import Discounted
+from offrl.algos.critics import bellman_loss
 from offrl.errors import UserError
 from offrl.functional import weights
 from offrl.functional.regression import expectile_loss
@@ -67,10 +68,7 @@ class InSample(Discounted):
 
     def critic_loss(self, critic: Network, batch: Batch, next_value: Tensor) -> Loss:
         """(6) Q regresses on r + gamma V(s'): no action is drawn, so none is outside the data."""
-        target = batch.reward + batch.discount * next_value  # [B]
-        q = critic(batch.obs, batch.action)  # [E, B]
-        loss = (q - target).square().mean(1).sum(0)
-        return loss, {"critic/loss": loss, "critic/mean": q.mean()}
+        return bellman_loss(critic, batch, batch.reward + batch.discount * next_value)
 
     def actor_loss(self, actor: Network, batch: Batch, advantage: Tensor) -> Loss:
         """(7) clone the data's actions, each in proportion to exp(beta A)."""

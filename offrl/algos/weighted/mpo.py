@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from offrl.algos.base import Discounted
+from offrl.algos.critics import bellman_loss
 from offrl.errors import UserError
 from offrl.functional import weights
 from offrl.functional.divergence import categorical_kl, decoupled_gaussian_kl
@@ -106,10 +107,7 @@ class MPO(Discounted):
 
     def critic_loss(self, critic: Network, batch: Batch, next_value: Tensor) -> Loss:
         """Every critic regresses on r + gamma E Q̄(s', a'), a' of the lagged policy."""
-        target = batch.reward + batch.discount * next_value  # [B]
-        q = critic(batch.obs, batch.action)  # [E, B]
-        loss = (q - target).square().mean(1).sum(0)
-        return loss, {"critic/loss": loss, "critic/mean": q.mean()}
+        return bellman_loss(critic, batch, batch.reward + batch.discount * next_value)
 
     def actor_loss(
         self, actor: Network, batch: Batch, old: Any, action: Tensor, weight: Tensor, multipliers: Tensor
