@@ -65,6 +65,7 @@ def run_peer(name: str, task: Task, python: Path, args: argparse.Namespace) -> l
         PEERS.mkdir(parents=True, exist_ok=True)
         words = ["--algo", task.algo, "--env", task.env, "--episodes", str(task.episodes), "--out", str(record)]
         words += ["--seeds", *map(str, args.seeds), "--settings", json.dumps(task.settings)]
+        words += ["--starts", *map(str, starts(task.episodes))]
         if task.steps:
             words += ["--steps", str(task.steps), "--interval", str(min(10_000, task.steps))]
         else:
@@ -86,6 +87,17 @@ def export(dataset: str) -> Path:
     columns = {"obs": steps.obs, "action": steps.action, "reward": steps.reward}
     np.savez(path, **columns, terminated=steps.terminated, truncated=truncated)
     return path
+
+
+def starts(episodes: int) -> list[int]:
+    """Seeds of the episodes of our evaluation, each in an environment of its own."""
+    import numpy as np
+
+    from benchmarks.ours import composed
+    from offrl.envs.block import MAX_SEED
+
+    seed = composed(["algo=bc", "evaluation=default"])["evaluation"]["seed"]
+    return [int(np.random.default_rng([seed, number]).integers(MAX_SEED)) for number in range(episodes)]
 
 
 def data_returns(task: Task, args: argparse.Namespace) -> list[float] | None:

@@ -30,6 +30,8 @@ import torch
 from d3rlpy.algos.qlearning.base import QLearningAlgoBase
 from d3rlpy.metrics.utility import evaluate_qlearning_with_environment, evaluate_transformer_with_environment
 
+from benchmarks.peers.starts import Starts
+
 
 def published(algo: str, updates: int) -> QLearningAlgoBase:
     """The algorithm with the settings of d3rlpy's reproductions."""
@@ -94,11 +96,11 @@ def run(args: argparse.Namespace, dataset: d3rlpy.dataset.MDPDataset, seed: int)
     """Train one seed; returns its curve and seconds."""
     d3rlpy.seed(seed)
     algo = configured(args.algo, args.settings) if args.settings else published(args.algo, args.updates)
-    env, curve, start = environment(args.env), list[tuple[int, float]](), time.perf_counter()
+    env, curve, start = Starts(environment(args.env), args.starts), list[tuple[int, float]](), time.perf_counter()
     quietly = {"logger_adapter": d3rlpy.logging.NoopAdapterFactory(), "show_progress": False}
 
     def evaluate(algo: Any, epoch: int, update: int) -> None:
-        env.reset(seed=10_000 + seed)
+        env.rewind(10_000 + seed)
         curve.append((update, float(evaluate_qlearning_with_environment(algo, env, n_trials=args.episodes))))
         print(curve[-1], flush=True)
 
@@ -108,7 +110,7 @@ def run(args: argparse.Namespace, dataset: d3rlpy.dataset.MDPDataset, seed: int)
         best, greedy = max(float(e.compute_return()) for e in dataset.episodes), args.algo.startswith("Discrete")
         sampler = d3rlpy.algos.GreedyTransformerActionSampler() if greedy else None
         player = algo.as_stateful_wrapper(target_return=best, action_sampler=sampler)
-        env.reset(seed=10_000 + seed)
+        env.rewind(10_000 + seed)
         curve.append((args.updates, float(evaluate_transformer_with_environment(player, env, args.episodes))))
     else:
         algo.fit(dataset, n_steps=args.updates, n_steps_per_epoch=epoch, epoch_callback=evaluate, **quietly)
@@ -125,6 +127,7 @@ def main() -> None:
     parser.add_argument("--interval", type=int, default=10_000)
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--starts", type=int, nargs="*", default=[], help="seeds of the evaluation's episodes")
     parser.add_argument("--settings", type=json.loads, default={}, help="a JSON object; none: the published ones")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

@@ -2,7 +2,7 @@
 
 Run in an environment of its own (`pip install stable-baselines3`):
 
-    python benchmarks/peers/sb3_learning.py --algo SAC --env Hopper-v5 --steps 100000 --out sb3_sac_hopper.json
+    python -m benchmarks.peers.sb3_learning --algo SAC --env Hopper-v5 --steps 100000 --out sb3_sac_hopper.json
 
 Denormals are flushed to zero, which changes speed and not learning; nothing else departs from what is asked for.
 """
@@ -26,18 +26,21 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 
+from benchmarks.peers.starts import Starts
+
 
 class Evaluate(BaseCallback):  # pyright: ignore[reportUntypedBaseClass] - installed in its own environment only
     """Every `interval` environment steps, the mean return of `episodes` deterministic episodes."""
 
-    def __init__(self, env_id: str, interval: int, episodes: int, seed: int) -> None:
+    def __init__(self, args: argparse.Namespace, seed: int) -> None:
         super().__init__()
-        self.env, self.interval, self.episodes, self.seed = gym.make(env_id), interval, episodes, seed
+        self.env, self.seed = Starts(gym.make(args.env), args.starts), seed
+        self.interval, self.episodes = args.interval, args.episodes
         self.curve: list[tuple[int, float]] = []
 
     def _on_step(self) -> bool:
         if self.num_timesteps % self.interval == 0:
-            self.env.reset(seed=10_000 + self.seed)
+            self.env.rewind(10_000 + self.seed)
             returns, _ = evaluate_policy(self.model, self.env, self.episodes, return_episode_rewards=True, warn=False)
             self.curve.append((self.num_timesteps, float(np.mean(returns))))
             print(self.curve[-1], flush=True)
@@ -59,7 +62,7 @@ def make(args: argparse.Namespace, seed: int) -> BaseAlgorithm:
 def run(args: argparse.Namespace, seed: int) -> dict[str, object]:
     """Train one seed; returns its curve and seconds."""
     start = time.perf_counter()
-    model, evaluate = make(args, seed), Evaluate(args.env, args.interval, args.episodes, seed)
+    model, evaluate = make(args, seed), Evaluate(args, seed)
     model.learn(args.steps, callback=evaluate)
     return {"seed": seed, "curve": evaluate.curve, "seconds": time.perf_counter() - start}
 
@@ -73,6 +76,7 @@ def main() -> None:
     parser.add_argument("--interval", type=int, default=10_000)
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--starts", type=int, nargs="*", default=[], help="seeds of the evaluation's episodes")
     parser.add_argument("--settings", type=json.loads, default={}, help="a JSON object")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
