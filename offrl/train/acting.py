@@ -22,8 +22,11 @@ class Actor:
         self.obs = env.reset(seed)
         self.finished: list[Episode] = []
 
-    def step(self, step: int, random: bool = False) -> tuple[Tensor, Tensor, Transition]:
-        """One step of every environment: what was seen and done (on the device where not random), what came of it."""
+    def step(self, step: int, random: bool = False, counted: Tensor | None = None) -> tuple[Tensor, Tensor, Transition]:
+        """One step of every environment: what was seen and done (on the device where not random), what came of it.
+
+        Episodes are reported that end where `counted` [N] is true; None: everywhere.
+        """
         obs = self.obs
         if random:
             action = random_action(self.env.spec, len(obs))
@@ -32,8 +35,7 @@ class Actor:
                 action = self.policy.explore(obs.to(self.device), step)
         transition = self.env.step(action)
         self.obs = transition.obs
-        if transition.finished:
-            self.finished += transition.finished
+        self.finished += [e for e in transition.finished if counted is None or counted[e.env]]
         return obs, action, transition
 
     def restart(self, seed: int) -> None:

@@ -15,7 +15,7 @@ from offrl.functional import noise
 from offrl.train.acting import Actor
 from offrl.train.loop import RunContext, Trainer
 from offrl.train.statistics import RewardScaler, RunningMoments
-from offrl.types import Batch, Experience, Rollout, State
+from offrl.types import Batch, Episode, Experience, Rollout, State
 
 
 @dataclass(eq=False, kw_only=True)
@@ -57,15 +57,18 @@ class OnRollouts(Trainer):
                 self._epoch(batch)
 
     def _collect(self) -> Rollout:
-        """One rollout, on the device. Rewards may be scaled in it; the reported returns are the raw ones."""
+        """One rollout, on the device. Rewards may be scaled in it; the reported returns are the raw ones, of whole
+        episodes those that are learned from, also where `algo.horizon` cut them.
+        """
         columns: Rollout | None = None
         t = 0
         whole, over = self._algo.whole_episodes, torch.zeros(self._env.num_envs, dtype=torch.bool)
+        earned = torch.zeros(self._env.num_envs)
         if whole:
             entropy = np.random.SeedSequence([self._seed, self.env_step])
             self._actor.restart(int(entropy.generate_state(1)[0]))
         for t in range(self._algo.horizon):
-            obs, action, seen = self._actor.step(self.env_step)
+            obs, action, seen = self._actor.step(self.env_step, counted=~over if whole else None)
             reward = seen.reward
             if self._scaler is not None:
                 reward = self._scaler(reward, seen.terminated | seen.truncated)
@@ -74,9 +77,13 @@ class OnRollouts(Trainer):
             for column, value in zip(columns, row, strict=True):
                 column[t] = value
             self.env_step += len(obs)
+            earned += seen.reward
             over |= seen.terminated | seen.truncated
             if whole and over.all():  # what is left stays zero
                 break
+        if whole:
+            cut = (~over).nonzero().flatten().tolist()
+            self._actor.finished += [Episode(env, float(earned[env]), t + 1, None) for env in cut]
         assert columns is not None
         if self._moments is not None:
             self._moments.add(columns.obs[: t + 1].flatten(0, 1))
