@@ -204,9 +204,11 @@ class _Reading:
             value = self.roles.numbers(names[0])
         elif names := self.roles.names("probability"):
             probability = self.roles.numbers(names[0])
-            if not ((probability > 0) & (probability <= 1)).all():
+            wrong = np.flatnonzero(~((probability > 0) & (probability <= 1)))
+            if len(wrong):
                 raise UserError(
-                    f"column {names[0]} of {self.recipe.path} should be probabilities in (0, 1] of what was done"
+                    f"row {wrong[0]} of {self.recipe.path} has {names[0]}={probability[wrong[0]]:g}: the probability of "
+                    f"what was done is above 0 and at most 1 (a density: dataset.log_prob); {len(wrong):,} rows are not"
                 )
             value = np.log(probability)
         else:

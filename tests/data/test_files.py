@@ -382,3 +382,12 @@ def test_a_minari_file_is_recognised(tmp_path: Path) -> None:
         file["episode_0/actions"] = np.zeros(3)
     with pytest.raises(UserError, match="by its id"):
         read(tmp_path / "main_data.hdf5")
+
+
+@pytest.mark.parametrize("wrong", [0.0, 1.25, np.nan])
+def test_probabilities_that_are_none_name_their_row(tmp_path: Path, wrong: float) -> None:
+    probability = np.full(len(CHOICES.reward), 0.5)
+    probability[[3, 5]] = wrong
+    path = write_csv(tmp_path / "log.csv", CHOICES, prob=probability)
+    with pytest.raises(UserError, match=rf"row 3 of .*prob={wrong:g}.*2 rows"):
+        read(path, obs=["obs_*"], action=["action"], terminated="done", probability="prob")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from offrl.envs import off_policy as problems
 from offrl.errors import UserError
 from offrl.ope.assess import Assessment, Settings, assess, check_probabilities, clip
 from offrl.ope.behaviour import Behaviour
+from offrl.ope.doubly_robust import DoublyRobust
 from offrl.ope.evidence import Array
 from offrl.ope.features import Landmarks, Polynomial
 from offrl.ope.importance import PerDecision
@@ -23,8 +23,7 @@ from offrl.ope.logged import Log
 from offrl.ope.marginal import MarginalizedImportanceSampling, marginal_weights
 from offrl.ope.selection import regret_at, spearman
 from offrl.ope.tabular import MaximumLikelihood
-from offrl.ope.target import Trained
-from offrl.types import ActionSpec, ObsSpec, Spec
+from offrl.types import ActionSpec, Batch, ObsSpec, Spec
 from tests.conftest import Compose
 from tests.ope.kit import Table, episodes
 
@@ -181,7 +180,72 @@ def test_marginal_weights_do_not_grow_with_the_horizon() -> None:
     assert estimator(marginal, same.ones)[0] == pytest.approx(same.returns.mean())
 
 
-def test_a_policy_that_remembers_is_not_judged_by_single_observations() -> None:
-    algo: Any = SimpleNamespace(player=lambda envs, stochastic: None)
-    with pytest.raises(UserError, match="remembers"):
-        Trained(algo, Spec(ObsSpec((1,)), ActionSpec("discrete", (), (2,))), True, None, 1)
+class Silent(Table):
+    """Acts by its table, but does not say how likely."""
+
+    def log_prob(self, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        raise UserError("Silent has no density")
+
+
+def test_a_target_without_a_density_leaves_models(settings: Settings) -> None:
+    log, recorded, truth = graph_log()
+    log = replace(log, target=Silent(log.target.choices(torch.eye(9))))
+    found = assess(log, recorded, settings)
+    assert "no density" in found.support.verdict()
+    assert "no density" in found.estimates["wis"].note
+    assert found.estimates["fqe"].value == pytest.approx(truth, abs=0.6)
+    weighed = {name: one for name, one in settings.estimators.items() if name in ("is", "wis")}
+    with pytest.raises(UserError, match="is: Silent has no density"):
+        assess(log, recorded, replace(settings, estimators=weighed))
+
+
+def test_a_model_that_knows_its_episodes_by_heart_spoils_no_doubly_robust_estimate() -> None:
+    """Every state is seen once, so a model of the same episodes leaves no error to correct; one of others knows
+    nothing, and what remains is importance sampling."""
+    generator = torch.Generator().manual_seed(0)
+    count = 2000
+    obs, action = torch.arange(count)[:, None].float(), torch.randint(2, (count,), generator=generator)
+    columns = (obs, action, 1.0 + action.double(), torch.zeros(count), obs)
+
+    def read(rows: torch.Tensor) -> Batch:
+        return Batch(*(column[rows] for column in columns))
+
+    @dataclass(frozen=True)
+    class Second:
+        def log_prob(self, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+            return torch.where(action == 1, 0.9, 0.1).double().log()
+
+        def choices(self, obs: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([0.1, 0.9]).expand(len(obs), 2)
+
+    log = Log(read, Spec(ObsSpec((1,)), ActionSpec("discrete", (), (2,))), np.ones(count, np.int64), Second(), 1, 1.0)
+    evidence = log.evidence(np.full(count, np.log(0.5)))
+    estimator = DoublyRobust(model=replace(TABULAR, max_states=count))
+    values = [
+        float(estimator(known, known.ones)[0])
+        for folds in (1, 2)
+        for known in [evidence.with_values(*estimator.model.values(log, folds, 0))]
+    ]
+    assert values[0] == pytest.approx(0.95, abs=0.05)  # half of 1.9: of the two actions of a state one is known
+    assert values[1] == pytest.approx(1.9, abs=0.1)
+
+
+@pytest.mark.parametrize("model", [TABULAR, "linear"], ids=["tabular", "linear"])
+def test_a_finite_horizon_without_discount_is_within_five_percent(model: Any, compose: Compose) -> None:
+    """The gridworld: 100 steps, truth −6.5235; the models as shipped."""
+    if model == "linear":
+        model = build(compose("job=ope")["value_model"], "value_model")
+    mdp = problems.gridworld()
+    b, p = (problems.everywhere(mdp, chances) for chances in ((0.2, 0.3, 0.3, 0.2), (0.1, 0.4, 0.4, 0.1)))
+    every = episodes(mdp, b, p, 128)
+    log, _ = every.log()
+    assert model.values(log, 1, 0)[1][:, 0].mean() == pytest.approx(every.truth, rel=0.05)
+
+
+@pytest.mark.slow
+def test_networks_as_shipped_are_within_five_percent(compose: Compose) -> None:
+    model = build(compose("job=ope", "value_model=neural")["value_model"], "value_model")
+    mdp = problems.gridworld()
+    b, p = (problems.everywhere(mdp, chances) for chances in ((0.2, 0.3, 0.3, 0.2), (0.1, 0.4, 0.4, 0.1)))
+    every = episodes(mdp, b, p, 512)
+    assert model.values(every.log()[0], 1, 0)[1][:, 0].mean() == pytest.approx(every.truth, rel=0.05)

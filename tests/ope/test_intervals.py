@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -112,3 +113,22 @@ def test_none_where_none_is_honest() -> None:
     assert "is alone" in THOMAS(WIS, bandit(50), None).note
     narrow = Concentration(level=0.9, min_episodes=2, kind="hoeffding", range=(0.0, 1.0))
     assert "beyond" in narrow(IS, bandit(50), None).note
+
+
+def test_bca_levels_are_those_of_efron() -> None:
+    """Eqs. 14.9 to 14.15: z0 from the share of resamples below the estimate, a from the jackknife; of a mean a is the
+    skewness over 6 √n."""
+    evidence = bandit(60)
+    terms = IS.terms(evidence)
+    error = terms - terms.mean()
+    a = (error**3).sum() / (6.0 * (error**2).sum() ** 1.5)
+    counts = np.random.default_rng(0).multinomial(60, np.full(60, 1.0 / 60.0), size=400).astype(np.float64)
+    values = IS(evidence, counts)
+    normal = NormalDist()
+    z0 = normal.inv_cdf((values < terms.mean()).mean())
+    ends = [z0 + normal.inv_cdf(level) for level in (0.05, 0.95)]
+    low, high = np.quantile(values, [normal.cdf(z0 + z / (1.0 - a * z)) for z in ends])
+    found = BCA(IS, evidence, None)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    plain = PERCENTILE(IS, evidence, None)
+    assert (plain.low, plain.high) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))

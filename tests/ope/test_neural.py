@@ -1,4 +1,4 @@
-"""Fitted Q evaluation with networks."""
+"""Fitted Q evaluation with networks, and of continuous actions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from torch import Tensor
 from offrl.envs import off_policy as problems
 from offrl.errors import UserError
 from offrl.nn.networks import MLP
+from offrl.ope.features import Polynomial
+from offrl.ope.linear import Linear
 from offrl.ope.logged import Log
 from offrl.ope.neural import Neural
 from offrl.ope.tabular import MaximumLikelihood
+from offrl.ope.values import ValueModel
 from offrl.types import ActionSpec, Batch, ObsSpec, Spec
 from tests.ope.kit import episodes
 
@@ -31,6 +34,7 @@ NEURAL = Neural(
     own=0.8,
     seed=0,
 )
+QUADRATIC = Linear(stationary=False, ridge=1e-9, features=Polynomial(degree=2))
 TABULAR = MaximumLikelihood(stationary=False, max_states=100, skip_last=False)
 
 
@@ -78,19 +82,20 @@ class Leaning:
         raise UserError("no density")
 
 
-def test_continuous_actions_over_two_steps() -> None:
-    """r = s − a² in both steps, s from U(−1, 1): J = −2 E a², with a = 0.5 ± 0.1."""
+@pytest.mark.parametrize("model", [NEURAL, QUADRATIC], ids=lambda model: type(model).__name__)
+def test_continuous_actions_over_two_steps(model: ValueModel) -> None:
+    """r = s − a² in both steps that count, s from U(−1, 1): J = −2 E a², with a = 0.5 ± 0.1."""
     generator = torch.Generator().manual_seed(0)
     obs, next_obs, action = (torch.rand(2000, 1, generator=generator) * 2.0 - 1.0 for _ in range(3))
     reward = obs[:, 0] - action[:, 0].square()
-    columns = (obs, action, reward, (torch.arange(2000) % 2 == 0).float(), next_obs)
+    columns = (obs, action, reward, torch.ones(2000), next_obs)
 
     def read(rows: Tensor) -> Batch:
         return Batch(*(column[rows] for column in columns))
 
     spec = Spec(ObsSpec((1,)), ActionSpec("continuous", (1,), (), (-1.0,), (1.0,)))
     log = Log(read, spec, np.full(1000, 2), Leaning(), 2, 1.0)
-    _, v = NEURAL.values(log, 2, 0)
+    _, v = model.values(log, 2, 0)
     assert v[:, 0].mean() == pytest.approx(obs[::2].mean().item() - 2.0 * (0.25 + 0.005), abs=0.06)
 
 
