@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from offrl.algos.base import Algorithm
 from offrl.build import TARGET, locate
 from offrl.errors import UserError
+from offrl.nn.heads.recipe import Policy, option
 from offrl.train.loop import Trainer
 from offrl.types import ActionKind, Experience, Spec
 
@@ -29,12 +30,13 @@ _TRY: dict[ActionKind, str] = {
 
 
 def check_experience(config: Mapping[str, Any]) -> None:
-    """Raise `UserError` unless algorithm, trainer, dataset and environment fit by what they give and need."""
+    """Raise `UserError` unless algorithm, head, trainer, dataset and environment fit by what they give and need."""
     for group in ("algo", "trainer"):
         if config[group] is None:
             raise UserError(f"no {group} is chosen: {_START}")
     algo = cast(type[Algorithm], locate(config["algo"], "algo"))
     trainer = cast(type[Trainer], locate(config["trainer"], "trainer"))
+    _check_head(algo, config["algo"])
     missing = trainer.experience - algo.learns_from
     if missing:
         fitting = ", ".join(_TRAINERS[kind] for kind in sorted(algo.learns_from))
@@ -58,6 +60,17 @@ def check_experience(config: Mapping[str, Any]) -> None:
         raise UserError(
             f"the trainer {trainer.__name__} acts in an environment, and none is chosen: give env=NAME or any "
             "Gymnasium id, such as env=cartpole or env=Pendulum-v1"
+        )
+
+
+def _check_head(algo: type[Algorithm], knobs: Mapping[str, Any]) -> None:
+    if "policy" not in knobs:
+        return
+    wanted, chosen = get_type_hints(algo)["policy"], cast(type[Policy], locate(knobs["policy"], "algo.policy"))
+    if not issubclass(chosen, wanted):
+        raise UserError(
+            f"{algo.__name__} is made for one head, policy={option(wanted)}, and policy={option(chosen)} is chosen: "
+            "leave it out"
         )
 
 

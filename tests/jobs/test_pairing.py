@@ -28,6 +28,8 @@ from tests.conftest import Compose
         ("algo=iql trainer=solve", "IQL cannot learn from passes.*try trainer=offline, replay"),
         ("algo=lstd env=cartpole", "Solve needs a dataset, and none is chosen"),
         ("algo=value_iteration", "Plan solves the MDP of a tabular environment, .*: give env=gridworld"),
+        ("algo=sac env=pendulum policy=diffusion", "SAC is made for one head, policy=tanh_gaussian, and policy=diff"),
+        ("algo=mpo env=pendulum policy=flow", "MPO is made for one head, policy=gaussian, and policy=flow is chosen"),
         ("algo=ppo", "OnRollouts acts in an environment, and none is chosen: give env=NAME"),
     ],
 )

@@ -24,7 +24,7 @@ from offrl.functional import weights
 from offrl.functional.divergence import categorical_kl, decoupled_gaussian_kl
 from offrl.nn.learner import Learner, Target
 from offrl.nn.networks import MLP, Critics
-from offrl.nn.policies import Gaussian, Normal, Policy
+from offrl.nn.policies import Gaussian, Normal
 from offrl.types import ActionKind, Batch, Experience, Loss, Metrics, Network, Spec
 
 
@@ -61,7 +61,7 @@ class MPO(Discounted):
     target_rate: float  # step of the lagged networks
     target_period: int  # updates between such steps
     network: MLP
-    policy: Policy
+    policy: Gaussian  # mean and spread are bounded apart
 
     def check(self) -> None:
         super().check()
@@ -71,8 +71,6 @@ class MPO(Discounted):
 
     def build(self, spec: Spec) -> None:
         self.discrete = spec.action.kind == "discrete"
-        if not self.discrete and not isinstance(self.policy, Gaussian):
-            raise UserError("algo=mpo bounds the mean and the spread of a Gaussian apart: use policy=gaussian")
         self.actor = Learner(self.policy.build(spec, self.network), self.lr)
         self.critic = Learner(Critics(spec, self.network, self.critics), self.lr)
         self.target_actor = Target(self.actor, self.target_rate, self.target_period)

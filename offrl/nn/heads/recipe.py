@@ -54,7 +54,7 @@ class Policy(ABC):
         """
         continuous = spec.action.kind == "continuous"
         if needs is not None and needs not in (self.abilities if continuous else {"density"}):
-            head = f"policy={_name(type(self))}" if continuous else "a policy over discrete actions"
+            head = f"policy={option(type(self))}" if continuous else "a policy over discrete actions"
             raise UserError(
                 f"this algorithm needs {_WANTED[needs]}, which {head} does not have"
                 + (f": use policy={_TRY[needs]}" if continuous else ": use another algorithm")
@@ -94,6 +94,6 @@ class Categorical(Policy):
         raise UserError("policy=categorical is for discrete actions: use policy=gaussian for continuous ones")
 
 
-def _name(recipe: type[Policy]) -> str:
+def option(recipe: type[Policy]) -> str:
     """As its config is called: TanhGaussian is tanh_gaussian."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in recipe.__name__).lstrip("_")
