@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offrl.compare.groups import TASK_COLUMNS, Group, group, pooled
+from offrl.compare.notes import about_runs, about_seeds
 from offrl.compare.runs import Curve, Run, Runs
 from offrl.errors import UserError
 
@@ -109,7 +109,7 @@ def compare(
             if own:
                 y = np.array([np.interp(axis, *raw[run.folder]) for run in own])
                 curves[label, task] = Aligned(axis, y)
-    notes = [*_about_runs(runs, usable, failed), *_about_seeds(groups, counted, tasks, split), *notes]
+    notes = [*about_runs(runs, usable, failed), *about_seeds(groups, counted, tasks, split), *notes]
     inside = pooled(groups, runs)
     if inside:
         notes.append(f"Inside a group runs differ in {', '.join(inside)}; they are pooled as if they were repetitions.")
@@ -149,50 +149,3 @@ def _score(y: Array, at: At) -> Array:
     if at == "last":
         return y[:, -1]
     return y.max(1) if at == "best" else y.mean(1)
-
-
-def _about_runs(runs: Runs, usable: set[Path], failed: Failed) -> list[str]:
-    notes: list[str] = []
-    bad = [run for run in runs if run.failed]
-    if bad:
-        fate = "counted by the last numbers they logged" if failed == "count" else "left out of all figures"
-        notes.append(f"{len(bad)} of {len(runs)} runs failed ({_statuses(bad)}); they are {fate} and listed below.")
-    unfinished = [run for run in runs if run.status in ("running", "interrupted")]
-    if unfinished:
-        notes.append(f"{len(unfinished)} of {len(runs)} runs have not finished ({_statuses(unfinished)}).")
-    silent = [run for run in runs if not run.failed and run.folder not in usable]
-    if silent:
-        notes.append(
-            f"{len(silent)} runs have logged nothing to compare yet: {', '.join(r.folder.name for r in silent)}."
-        )
-    return notes
-
-
-def _statuses(runs: Sequence[Run]) -> str:
-    kinds = [run.status for run in runs]
-    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-
-
-def _about_seeds(
-    groups: Sequence[Group], counted: dict[str, list[Run]], tasks: Sequence[str], split: bool
-) -> list[str]:
-    notes: list[str] = []
-    single: list[str] = []
-    every = {run.seed for own in counted.values() for run in own}
-    for each in groups:
-        for task in tasks:
-            seeds = [run.seed for run in counted[each.label] if split or run.task == task]
-            where = each.label + (f" on {task}" if len(tasks) > 1 else "")
-            if not seeds:
-                notes.append(f"{where}: no run to compare.")
-            elif len(set(seeds)) == 1:
-                single.append(where)
-            elif missing := sorted(every - set(seeds), key=str):
-                notes.append(f"{where}: no run with seed {', '.join(map(str, missing))}.")
-            if len(set(seeds)) < len(seeds):
-                twice = sorted({seed for seed in seeds if seeds.count(seed) > 1}, key=str)
-                again = ", ".join(map(str, twice))
-                notes.append(f"{where}: seed {again} more than once; such runs are hardly independent.")
-    if single:
-        notes.insert(0, f"One seed proves nothing, and there are no intervals for it: {'; '.join(single)}.")
-    return notes

@@ -15,6 +15,7 @@ from offrl.compare.report import figure_html, page_html, write
 from offrl.compare.runs import Runs, load_runs
 from offrl.compare.verdict import Rule
 from offrl.errors import UserError
+from offrl.functional.comparison import COVERED
 from offrl.log.files import write_json
 
 RECORD, FIGURE, EQUATION, PAGE = "verdict.json", "figure", "equation", "index.html"
@@ -96,7 +97,7 @@ def section(folder: Path) -> str:
     findings = cast("list[dict[str, Any]]", record["findings"])
     points = "".join(f"<li>{html.escape(f['text'])}</li>" for f in findings)
     equation = folder / f"{EQUATION}.png"
-    picture = figure_html(equation, "", height="2.2em") if equation.exists() else ""
+    picture = figure_html(equation, "") if equation.exists() else ""
     failed = cast("list[str]", record["failed"])
     ended = f"; {len(failed)} of them ended badly ({html.escape(', '.join(failed))})" if failed else ""
     return (
@@ -128,7 +129,11 @@ def ladder(folders: Sequence[Path], missing: Sequence[str]) -> str:
         "<table><thead><tr><th>claim</th><th>what the lecture says</th><th>verdict</th><th>runs</th><th>seconds</th>"
         f"</tr></thead><tbody>{rows}</tbody></table>"
     )
-    head = f"<h1>The lectures, shown</h1><p>{holding} of {len(records)} claims hold on these runs.</p>"
+    few = f"it holds the truth in about {COVERED[3]} to {COVERED[5]} % of cases: small gaps need more seeds"
+    head = (
+        f"<h1>The lectures, shown</h1><p>{holding} of {len(records)} claims hold on these runs. Rules ask for the whole "
+        f"of a 95 % bootstrap interval over runs; of three to five runs, as most lectures have, {few}.</p>"
+    )
     return page_html("offrl: the lectures, shown", head + lost + table + "\n".join(section(f) for f in order))
 
 

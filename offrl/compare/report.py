@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import html
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from offrl.compare import figures
 from offrl.compare.comparison import Comparison
 from offrl.compare.groups import differing, say
-from offrl.compare.style import metric_label
+from offrl.compare.style import DPI, metric_label
 from offrl.compare.summary import Bootstrap, Row, Table, group_table, pair_table, run_table, shown
 from offrl.log.files import replacing
 
@@ -18,7 +19,9 @@ CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 70rem; margin: 2rem auto;
        padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-img { max-width: 100%; height: auto; } figure { margin: 1rem 0; } figcaption { color: #555; font-size: .92rem; }
+img { max-width: 100%; height: auto; } figure { margin: 1rem 0; overflow-x: auto; }
+figcaption { color: #555; font-size: .92rem; position: sticky; left: 0; }
+@media (max-width: 40rem) { body { margin: 1rem auto; } img.wide { max-width: none; min-width: 46rem; } }
 table { border-collapse: collapse; font-size: .88rem; display: block; overflow-x: auto; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #999; }
@@ -30,6 +33,7 @@ padding-left: .8rem; } nav a { margin-right: .8rem; }
 """
 
 OWN_FILES = ("report.html", *(f"{name}*.*" for name in ("curves", "aggregates", "profile", "improvement", "scores")))
+CSS_DPI, WIDE = 96, 800  # pixels of a page to an inch; those from which on a picture is wide
 Figures = dict[str, list[Path]]  # caption -> files, the PNG first
 
 
@@ -120,7 +124,7 @@ def page_html(title: str, body: str) -> str:
     """A whole page."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{CSS}</style></head>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>'
         f"<body>\n{body}\n</body></html>\n"
     )
 
@@ -130,11 +134,13 @@ def notes_html(notes: Sequence[str]) -> str:
     return f'<ul class="notes">{"".join(f"<li>{html.escape(note)}</li>" for note in notes)}</ul>' if notes else ""
 
 
-def figure_html(picture: Path, caption: str, height: str = "auto") -> str:
-    """A picture within the page."""
-    data = base64.b64encode(picture.read_bytes()).decode()
-    text = html.escape(caption)
-    image = f'<img alt="{text}" style="height:{height}" src="data:image/png;base64,{data}">'
+def figure_html(picture: Path, caption: str) -> str:
+    """A PNG within the page, in its own size where there is room; a wide one is pushed aside on a narrow screen."""
+    data = picture.read_bytes()
+    pixels, _ = struct.unpack(">II", data[16:24])  # of the PNG's header
+    width = round(pixels * CSS_DPI / DPI)
+    text, kind = html.escape(caption), ' class="wide"' if width > WIDE else ""
+    image = f'<img alt="{text}" width="{width}"{kind} src="data:image/png;base64,{base64.b64encode(data).decode()}">'
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 

@@ -18,6 +18,7 @@ Scores = Sequence[Array]  # by task: [runs of the task, *rest]
 Statistic = Callable[..., Array]  # [..., runs, *rest] of each task, and the axis of runs -> [..., *rest]
 
 AXIS_RUNS = 0
+COVERED = {2: 50, 3: 75, 4: 80, 5: 83, 8: 88, 10: 89, 20: 93}  # runs -> % of intervals of the mean that hold the truth
 CHUNK = 4_000_000  # numbers that one round of resampling may hold
 
 
@@ -89,6 +90,7 @@ def stratified_bootstrap(
     """Percentile interval (low, high) of `statistic(*scores, axis=...)`: runs are drawn anew within each task.
 
     With two groups each is resampled on its own. A task with one run cannot vary, so its interval says nothing of it.
+    Of few runs the interval is too narrow: `COVERED` is what 95 % come to with normally distributed scores of one task.
     """
     generator = np.random.default_rng(seed)
     numbers = [sum(task.size for task in group) for group in scores]

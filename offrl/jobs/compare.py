@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -75,5 +76,6 @@ def _target(comparison: Comparison, config: dict[str, Any]) -> float | None:
 
 
 def _words() -> list[str]:
-    """The command line as it was typed, without what the launcher added."""
-    return [word for word in sys.argv[1:] if not word.startswith(("job=", "hydra."))]
+    """The command line as it was typed, without what the launcher added: keys of its own, and quotes for Hydra."""
+    typed = [word for word in sys.argv[1:] if not word.startswith(("job=", "hydra."))]
+    return [re.sub(r"^([^=]+)='([^'\\]*)'$", r"\1=\2", word) for word in typed]

@@ -92,6 +92,14 @@ def test_one_seed_proves_nothing(tmp_path: Path) -> None:
     assert any("One seed proves nothing" in note and "SAC; TD3" in note for note in compare(load_runs(str(root))).notes)
 
 
+@pytest.mark.parametrize(("seeds", "said"), [(1, None), (3, "75 %"), (7, "83 %"), (10, None)])
+def test_intervals_of_few_runs_are_said_to_be_narrow(tmp_path: Path, seeds: int, said: str | None) -> None:
+    notes = compare(load_runs(str(sweep(tmp_path / "s", ["sac", "td3"], ["hopper"], seeds)))).notes
+    told = [note for note in notes if "too narrow" in note]
+    assert len(told) == (said is not None)
+    assert all(str(said) in note for note in told)
+
+
 def test_returns_of_different_tasks_are_not_mixed_and_scores_are(tmp_path: Path) -> None:
     returns = compare(load_runs(str(sweep(tmp_path / "r", ["sac"], ["hopper", "walker"], 2))))
     assert not returns.comparable

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from offrl.functional.comparison import (
+    COVERED,
     exceedances,
     interquartile_mean,
     interval,
@@ -98,3 +99,53 @@ def test_one_run_has_no_interval_and_the_level_is_kept() -> None:
     samples = [generator.normal(size=30) for _ in range(200)]
     inside = [low <= 0.0 <= high for _, low, high in (interval(mean, [own], replicates=400) for own in samples)]
     assert 0.88 <= np.mean(inside) <= 0.99
+
+
+RUN, TASK = np.mgrid[:9, :3]
+FIRST, SECOND = 60 + 25 * np.sin(1 + 7 * RUN + 3 * TASK), 45 + 30 * np.sin(2 + 5 * RUN + 11 * TASK)  # [runs, tasks]
+RLIABLE: dict[str, tuple[float, float, float]] = {  # value, low, high as rliable 1.2.0 has them, 20,000 replicates
+    "first median": (60.28473113695062, 52.240, 67.979),
+    "first iqm": (60.09384862899317, 50.190, 70.029),
+    "first mean": (60.11978207257922, 53.473, 66.687),
+    "first gap": (7.8920035512661855, 4.455, 11.640),
+    "second median": (44.951966983382576, 34.655, 53.856),
+    "second iqm": (43.375377303648456, 31.053, 56.422),
+    "second mean": (44.08759632110699, 36.056, 52.261),
+    "second gap": (18.82755991560186, 12.017, 25.721),
+    "improvement": (0.7037037037037037, 0.551, 0.840),  # 5,000 replicates, as is the profile
+}
+PROFILE = {35: (27, 27, 27), 50: (17, 12, 22), 60: (13, 8, 18), 70: (10, 5, 15), 80: (6, 2, 10)}  # in 27ths
+
+
+def short(scores: list[Array], axis: int = 0) -> Array:
+    """The gap to 60."""
+    return optimality_gap(scores, 60.0, axis)
+
+
+@pytest.mark.parametrize("name", RLIABLE)
+def test_figures_are_those_of_rliable(name: str) -> None:
+    """Values exactly, ends of intervals to the scatter of either bootstrap."""
+    groups = {"first": [*FIRST.T], "second": [*SECOND.T]}
+    statistics = {"median": median, "iqm": interquartile_mean, "mean": mean, "gap": short}
+    if name == "improvement":
+        found = interval(probability_of_improvement, groups["first"], groups["second"], replicates=20_000)
+    else:
+        group, statistic = name.split()
+        found = interval(statistics[statistic], groups[group], replicates=20_000)
+    value, *ends = RLIABLE[name]
+    assert found.value == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(found[1:], ends, atol=0.04 * (ends[1] - ends[0]))
+
+
+def test_the_performance_profile_is_that_of_rliable() -> None:
+    above = exceedances([*FIRST.T], np.array([*PROFILE], float))
+    expected = np.array([*PROFILE.values()]).T / 27
+    np.testing.assert_allclose(mean(above), expected[0], rtol=1e-12)
+    np.testing.assert_allclose(stratified_bootstrap(mean, above, replicates=20_000), expected[1:], atol=1.01 / 27)
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5, 10])
+def test_intervals_of_few_runs_hold_the_truth_as_often_as_is_said(runs: int) -> None:
+    scores = np.random.default_rng(runs).normal(size=(runs, 3000))  # of 3000 experiments, whose true mean is 0
+    low, high = stratified_bootstrap(mean, [scores], replicates=400)
+    assert 100 * np.mean((low <= 0) & (high >= 0)) == pytest.approx(COVERED[runs], abs=3)
