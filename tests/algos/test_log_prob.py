@@ -8,6 +8,7 @@ import torch
 from offrl.algos.base import Algorithm
 from offrl.build import build
 from offrl.errors import UserError
+from offrl.nn.heads.gaussian import log_cdf
 from offrl.nn.policies import GaussianMixture, Normal
 from offrl.types import END, ActionSpec, ObsSpec, Spec
 from tests.conftest import Compose
@@ -51,6 +52,15 @@ def test_clipped_densities_have_mass_one(mixture: bool) -> None:
     density = choice.clipped_log_prob(inside).exp().sum(0) * 1e-4
     bounds = sum(choice.clipped_log_prob(torch.full((rows, 1), end).double()).exp() for end in (-1.0, 1.0))
     torch.testing.assert_close(density + bounds, torch.ones(rows).double(), atol=1e-3, rtol=0.0)
+
+
+def test_log_of_the_normal_distribution_function() -> None:
+    """Value and slope, far out in both tails."""
+    z = torch.linspace(-40, 40, 4001, dtype=torch.float64).requires_grad_()
+    values = log_cdf(z), torch.special.log_ndtr(z)
+    torch.testing.assert_close(*values, rtol=1e-9, atol=1e-12)
+    slopes = [torch.autograd.grad(value.sum(), z)[0] for value in values]
+    torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-12)
 
 
 def test_no_density(compose: Compose) -> None:

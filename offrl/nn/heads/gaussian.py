@@ -76,8 +76,17 @@ def clipped(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """log N(action; mean, std), number by number; of ±1 the log of the probability of all beyond it."""
     scale = (-log_std).exp()
     z = (action - mean) * scale
-    beyond = torch.special.log_ndtr(action.sign() * (mean - action.sign()) * scale)
+    beyond = log_cdf(action.sign() * (mean - action.sign()) * scale)
     return torch.where(action.abs() < 1.0, -(0.5 * z.square() + log_std + LOG_SQRT_2PI), beyond)
+
+
+def log_cdf(z: Tensor) -> Tensor:
+    """log P(Z ≤ z), Z standard normal, with nothing lost in either tail. As `torch.special.log_ndtr`, which many runs
+    at once cannot call as one.
+    """
+    low, high = z.clamp(max=0.0) / math.sqrt(2.0), z.clamp(min=0.0) / math.sqrt(2.0)
+    tail = (0.5 * torch.special.erfcx(-low)).log() - low.square()
+    return torch.where(z < 0.0, tail, torch.log1p(-0.5 * torch.special.erfc(high)))
 
 
 def log_tanh_slope(raw: Tensor) -> Tensor:
