@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from offrl.errors import UserError
+from offrl.paths import cache_dir
 
 Device = Literal["cpu", "cuda"]
 
@@ -21,9 +22,10 @@ class Hardware:
     device: Literal["auto", "cpu", "cuda"]
     devices: int  # that share each batch of one run: GPUs, or processes on a CPU
     threads: int  # of tensor operations on the CPU
-    precision: Literal["highest", "high"]  # of float32 matrix products; high allows TF32 on a GPU
-    compile: bool  # fuse each update into one graph; the trainer does it
-    updates_per_call: int  # updates that a compiled graph holds, their sampling included
+    precision: Literal["float32", "tf32", "bf16"]  # of matrix products; bf16: of those in the losses of training
+    compile: bool | Literal["auto"]  # fuse each update into one graph; the trainer does it
+    compile_from: int  # updates of a run from which on auto compiles them
+    updates_per_call: int  # updates that a compiled graph holds, with the sampling before each
     deterministic: bool  # only algorithms that give the same bits each time; slower
     detect_anomaly: bool  # name the operation that made a NaN in a gradient; much slower
     flush_denormals: bool  # treat numbers below 1e-38 as zero: a CPU is up to 100 times slower on them
@@ -33,7 +35,7 @@ class Hardware:
 
         Raises `UserError` if the machine lacks what is asked for.
         """
-        for name in ("devices", "threads", "updates_per_call"):
+        for name in ("devices", "threads", "compile_from", "updates_per_call"):
             if getattr(self, name) < 1:
                 raise UserError(f"hardware.{name}={getattr(self, name)} must be at least 1")
         if self.threads > 1:  # waiting threads that spin slow a busy machine down tenfold
@@ -41,6 +43,8 @@ class Hardware:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))  # a later run need not compile
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(self.threads))
         _keep_freed_memory()
         import torch
 
@@ -49,7 +53,7 @@ class Hardware:
             raise UserError(f"hardware.device=cuda, but {built}: use hardware=cpu or hardware=auto")
         torch.set_flush_denormal(self.flush_denormals)  # before the pool exists: its threads inherit the mode
         torch.set_num_threads(self.threads)
-        torch.set_float32_matmul_precision(self.precision)
+        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
         if self.deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports all compilers
             torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = not self.deterministic
@@ -60,7 +64,25 @@ class Hardware:
         )
         if self.devices > there:
             raise UserError(f"hardware.devices={self.devices}, but this machine has {there} {what}(s)")
+        self._check_precision(device)
         return device
+
+    def _check_precision(self, device: Device) -> None:
+        """Raise `UserError` for a precision that the device does not have."""
+        import torch
+
+        if device == "cpu":
+            if self.precision == "tf32":
+                raise UserError(
+                    "hardware.precision=tf32 is a way in which NVIDIA GPUs multiply, and this run computes on a CPU: "
+                    "use float32, or bf16"
+                )
+            return
+        if self.precision != "float32" and torch.cuda.get_device_capability() < (8, 0):
+            raise UserError(
+                f"hardware.precision={self.precision} needs a GPU of compute capability 8.0 or later, and this is a "
+                f"{torch.cuda.get_device_name()}: use float32"
+            )
 
 
 def _keep_freed_memory() -> None:

@@ -20,6 +20,8 @@ from offrl.jobs.pairing import LOGGED, check_actions, check_experience, check_wi
 from offrl.jobs.recorded_env import choose_env
 from offrl.jobs.shorten import shorten
 from offrl.log.logger import Label, Logger, LoggerRecipe, NoLogger
+from offrl.nn.learner import use_bfloat16
+from offrl.train.compiling import choose
 from offrl.train.estimate import Estimation, Judge
 from offrl.train.evaluator import Evaluation, Evaluator
 from offrl.train.loop import RunContext, Trainer
@@ -49,6 +51,8 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
         check_matches(dataset.spec, spec, env_name=env.name)
     algo.build(spec)
     algo.to(device)
+    if config["hardware"]["precision"] == "bf16":
+        use_bfloat16(algo)
     ranks = ranks_here(device)
     if ranks is not None:
         ranks.share(algo, config["seed"])
@@ -64,6 +68,10 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     member = here()
     if member is not None:
         member.join(algo)
+    compiling = choose(config["hardware"], trainer, algo, home.facts, alone=member is None and ranks is None)
+    home.note(**compiling.facts())
+    if compiling.compiled or config["hardware"]["compile"] is True:
+        print(f"compile: {'yes' if compiling.compiled else 'no'}, for {compiling.why}")
     context = RunContext(
         algo=algo,
         spec=spec,
@@ -75,7 +83,7 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
         logger=logger,
         config=config,
         device=device,
-        compile=config["hardware"]["compile"],
+        compile=compiling.compiled,
         updates_per_call=config["hardware"]["updates_per_call"],
         seed=config["seed"],
         member=member,

@@ -78,14 +78,16 @@ class Dense(nn.Module):
         return run_axis.per_run(y)
 
     def _stack(self, x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
-        for i in range(self.layers):
+        last = self.layers - 1
+        for i in range(last):
             x = _affine(x, parameters[f"weight{i}"], parameters[f"bias{i}"])
-            if i < self.layers - 1:
-                if self.layer_norm:
-                    x = nn.functional.layer_norm(x, x.shape[-1:])
-                    x = x * parameters[f"scale{i}"] + parameters[f"shift{i}"]
-                x = _activate(x, self.activation)
-        return x
+            if self.layer_norm:
+                x = nn.functional.layer_norm(x, x.shape[-1:])
+                x = x * parameters[f"scale{i}"] + parameters[f"shift{i}"]
+            x = _activate(x, self.activation)
+        weight = parameters[f"weight{last}"]
+        with torch.autocast(x.device.type, enabled=False):  # values and logits need more than bfloat16's three digits
+            return _affine(x.to(weight.dtype), weight, parameters[f"bias{last}"])
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ class Learner(nn.Module, Generic[M]):
         self.network = network.requires_grad_(False)
         self.eps, self.max_grad_norm = eps, max_grad_norm
         self.runs: int | None = None  # how many are trained at once; None: one, without a run axis
+        self.in_bfloat16 = False  # multiply matrices in bfloat16 within the loss
         self.average: Callable[[list[Tensor]], None] | None = None  # over devices that share a batch; None: one has all
         self.register_buffer("lr", torch.tensor(lr))
         self.register_buffer("step", torch.zeros(()))
@@ -54,6 +55,8 @@ class Learner(nn.Module, Generic[M]):
 
     def descend(self, loss: Callable[..., Loss], *args: Any) -> Metrics:
         """One Adam step on the scalar of `loss(network, *args) -> (scalar, metrics)`; returns the metrics."""
+        if self.in_bfloat16:
+            loss = _in_bfloat16(loss, self.step.device.type)
         gradients, metrics = (self._traced if torch.compiler.is_compiling() else self._eager)(loss, *args)
         with self._whole():
             if self.average is not None:
@@ -205,6 +208,22 @@ def clip_(gradients: list[Tensor], max_norm: float | Tensor, runs: int | None = 
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(run_axis.rate_for(gradient, scale))
+
+
+def use_bfloat16(module: nn.Module) -> None:
+    """From now on have every learner in `module` multiply matrices in bfloat16 within its loss. Parameters, moments,
+    the last layer of dense stacks and everything outside of losses stay as they are."""
+    for part in module.modules():
+        if isinstance(part, Learner):
+            part.in_bfloat16 = True
+
+
+def _in_bfloat16(loss: Callable[..., Loss], device: str) -> Callable[..., Loss]:
+    def narrowed(*args: Any) -> Loss:
+        with torch.autocast(device, torch.bfloat16):
+            return loss(*args)
+
+    return narrowed
 
 
 def _all_equal(values: Tensor) -> bool:

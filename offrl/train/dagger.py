@@ -117,6 +117,9 @@ class DAgger(Trainer):
     def step(self) -> int:
         return self.env_step
 
+    def planned_updates(self, algo: Algorithm) -> int:
+        return self.steps // self.iteration_steps * self.updates_per_iteration
+
     def begin(self, run: RunContext) -> None:
         recipe, algo = cast(Env, run.env), run.algo
         self.control.check(algo, self.warmup)

@@ -134,6 +134,10 @@ class Trainer(ABC):
         """The axis of everything: how far the run is, of `total`."""
 
     @abstractmethod
+    def planned_updates(self, algo: Algorithm) -> int:
+        """Updates of the whole run, about."""
+
+    @abstractmethod
     def begin(self, run: RunContext) -> None:
         """Make what is needed to advance from step 0."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
+from offrl.algos.base import Algorithm
 from offrl.data.dataset import Dataset
 from offrl.train.loop import RunContext, Trainer
 from offrl.types import Experience, State
@@ -23,6 +24,9 @@ class Offline(Trainer):
     @property
     def step(self) -> int:
         return self.update
+
+    def planned_updates(self, algo: Algorithm) -> int:
+        return self.updates
 
     def begin(self, run: RunContext) -> None:
         self._dataset = cast(Dataset, run.dataset)

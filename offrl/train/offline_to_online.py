@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
+from offrl.algos.base import Algorithm
 from offrl.data.dataset import Dataset
 from offrl.data.mixture import Mixture
 from offrl.errors import UserError
@@ -49,6 +50,9 @@ class OfflineToOnline(OnReplay):
     @property
     def _random_warmup(self) -> bool:
         return self.updates == 0
+
+    def planned_updates(self, algo: Algorithm) -> int:
+        return self.updates + super().planned_updates(algo)
 
     def begin(self, run: RunContext) -> None:
         self.online_update = 0

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
+from offrl.algos.base import Algorithm
 from offrl.data.replay import Replay
 from offrl.envs.make import Env
 from offrl.errors import UserError
@@ -41,6 +42,9 @@ class OnReplay(Trainer):
     @property
     def step(self) -> int:
         return self.env_step
+
+    def planned_updates(self, algo: Algorithm) -> int:
+        return int(max(self.steps - self.warmup, 0) * self.updates_per_step)
 
     def begin(self, run: RunContext) -> None:
         recipe, algo, device = cast(Env, run.env), run.algo, run.device

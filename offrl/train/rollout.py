@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offrl.algos.base import OnPolicy
+from offrl.algos.base import Algorithm, OnPolicy
 from offrl.envs.make import Env
 from offrl.functional import noise
 from offrl.train.acting import Actor
@@ -37,6 +37,9 @@ class OnRollouts(Trainer):
     @property
     def step(self) -> int:
         return self.env_step
+
+    def planned_updates(self, algo: Algorithm) -> int:
+        return self.steps * cast(OnPolicy, algo).epochs // algo.batch_size
 
     def begin(self, run: RunContext) -> None:
         recipe = cast(Env, run.env)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offrl.algos.base import Solver
+from offrl.algos.base import Algorithm, Solver
 from offrl.data.dataset import Dataset
 from offrl.envs.make import Env
 from offrl.envs.spaces import obs_codec
@@ -32,6 +32,9 @@ class Rounds(Trainer):
     @property
     def step(self) -> int:
         return self.update
+
+    def planned_updates(self, algo: Algorithm) -> int:
+        return self.updates
 
     def begin(self, run: RunContext) -> None:
         self._algo = cast(Solver, run.algo)

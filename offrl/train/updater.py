@@ -60,34 +60,33 @@ class Meter:
 class Updater:
     """Has an algorithm learn from batches, and keeps what it reports in a meter.
 
-    With `compile`, `updates_per_call` updates and the sampling before each are one graph, a CUDA graph on a GPU.
+    With `compile` an update is one graph. On a GPU, where each operation would wait for its own launch, and wherever
+    `updates_per_call` is more than 1, the graph also holds the sampling before each of so many updates, and is captured
+    as a CUDA graph. On a CPU that saves nothing (docs/benchmarks.md): a compiled run there draws the batches and the
+    random numbers of one that is not compiled, and equals it but for rounding.
     """
 
     def __init__(self, algo: Algorithm, meter: Meter, compile: bool, updates_per_call: int) -> None:
         self.algo, self.meter = algo, meter
-        self.per_call = updates_per_call if compile else 0
+        on_gpu = any(parameter.is_cuda for parameter in algo.parameters())
+        self.per_call = updates_per_call if compile and (on_gpu or updates_per_call > 1) else 0
+        self._bulk, self._update = self._updates, algo.update
         if compile:
-            on_gpu = any(parameter.is_cuda for parameter in algo.parameters())
-            options: dict[str, Any] = {"fullgraph": True, "mode": "reduce-overhead" if on_gpu else None}
-            self._bulk, self._learn = (
-                torch.compile(self._updates, **options),
-                torch.compile(algo.update, **options),
-            )
-        else:
-            self._bulk, self._learn = self._updates, algo.update
+            options: dict[str, Any] = {"triton.cudagraphs" if on_gpu else "fallback_random": True}
+            self._bulk = torch.compile(self._bulk, fullgraph=True, options=options)
+            self._update = torch.compile(self._update, fullgraph=True, options=options)
 
     def run(self, source: Source, count: int) -> None:
-        """`count` updates on batches from `source`; those beyond a multiple of `updates_per_call` are not compiled."""
+        """`count` updates on batches from `source`; those beyond a multiple of `per_call` one by one."""
         calls, rest = divmod(count, self.per_call) if self.per_call else (0, count)
         for _ in range(calls):
             self.meter.add(*self._bulk(source.draw, self.per_call))
         for _ in range(rest):
-            metrics = self.algo.update(source.sample(self.algo.batch_size))
-            self.meter.add(metrics, dict.fromkeys(metrics, 1))
+            self.learn(source.sample(self.algo.batch_size))
 
     def learn(self, batch: Batch) -> None:
         """One update on this batch."""
-        metrics = self._learn(batch)
+        metrics = self._update(batch)
         self.meter.add(metrics, dict.fromkeys(metrics, 1))
 
     def _updates(self, draw: Callable[[int], Batch], count: int) -> tuple[Metrics, dict[str, int]]:

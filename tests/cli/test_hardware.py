@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import torch
 from offrl.build import build
 from offrl.cli.hardware import Hardware, seed_everything
 from offrl.errors import UserError
+from offrl.paths import cache_dir
 from tests.conftest import Compose
 
 PROBE = """
@@ -26,7 +29,8 @@ import torch
 print(json.dumps({
     "device": device,
     "threads": torch.get_num_threads(),
-    "precision": torch.get_float32_matmul_precision(),
+    "compile_threads": os.environ["TORCHINDUCTOR_COMPILE_THREADS"],
+    "cache": os.environ["TORCHINDUCTOR_CACHE_DIR"],
     "deterministic": torch.are_deterministic_algorithms_enabled(),
     "detect_anomaly": torch.is_anomaly_enabled(),
     "flush_denormals": (torch.tensor(1e-30) * 1e-10).item() == 0.0,
@@ -42,6 +46,7 @@ def probe(node: dict[str, Any]) -> dict[str, Any]:
         text=True,
         check=True,
         timeout=120,
+        env={name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR")},
     )
     return json.loads(done.stdout)
 
@@ -49,15 +54,17 @@ def probe(node: dict[str, Any]) -> dict[str, Any]:
 def test_every_knob_is_live(compose: Compose) -> None:
     node = compose()["hardware"]
     seen = probe(node)
-    assert {name: node[name] for name in seen if name != "spin"} | {"spin": None} == seen
+    cache = str(cache_dir() / "compiled")
+    own = {"spin": None, "compile_threads": "1", "cache": cache}
+    assert {name: node[name] for name in seen.keys() - own.keys()} | own == seen
     changed = {
         "threads": 2,
-        "precision": "high",
         "deterministic": True,
         "detect_anomaly": True,
         "flush_denormals": False,
     }
-    assert probe(node | changed) == {"device": "cpu", "spin": "0"} | changed
+    own |= {"spin": "0", "compile_threads": "2"}
+    assert probe(node | changed) == {"device": "cpu"} | own | changed
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
@@ -66,7 +73,24 @@ def test_no_gpu_is_said(compose: Compose) -> None:
         build(compose("hardware=gpu")["hardware"]).apply()
 
 
-@pytest.mark.parametrize("name", ["threads", "updates_per_call"])
+def test_a_cpu_has_no_tf32(compose: Compose) -> None:
+    with pytest.raises(UserError, match=r"hardware.precision=tf32 .*: use float32, or bf16"):
+        build(compose()["hardware"] | {"precision": "tf32"}).apply()
+
+
+@pytest.mark.parametrize(("generation", "allowed"), [((7, 5), False), ((8, 0), True)])
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_an_old_gpu_has_neither(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch, generation: tuple[int, int], allowed: bool, precision: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: generation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old One")
+    hardware: Hardware = build(compose("hardware=gpu")["hardware"] | {"precision": precision})
+    with contextlib.nullcontext() if allowed else pytest.raises(UserError, match=f"{precision} needs .* Old One"):
+        hardware._check_precision("cuda")
+
+
+@pytest.mark.parametrize("name", ["threads", "compile_from", "updates_per_call"])
 def test_counts_are_positive(compose: Compose, name: str) -> None:
     hardware: Hardware = build(compose()["hardware"] | {name: 0})
     with pytest.raises(UserError, match=f"hardware.{name}=0"):

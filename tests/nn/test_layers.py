@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from offrl.nn.layers import MANY, Activation, Dense
-from offrl.nn.learner import Learner, Target
+from offrl.nn.learner import Learner, Target, use_bfloat16
 from offrl.types import Loss, Network
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -151,3 +154,48 @@ def test_loading_state_keeps_the_step_going() -> None:
     second.descend(loss, x)
     for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("members", [None, 2])
+def test_bfloat16_is_for_products_within_losses(members: int | None) -> None:
+    """Hidden layers alone; outputs, parameters, moments and what is computed outside of a loss are float32."""
+    dense = Dense(6, (64, 64), 2, members=members).float()
+    learner = Learner(dense, 1e-3)
+    x = torch.randn(16, 6, dtype=torch.float32)
+    seen: list[torch.dtype] = []
+    outputs: list[Tensor] = []
+
+    def loss(network: Network) -> Loss:
+        with DtypesOfProducts(seen):
+            outputs.append(network(x))
+        return outputs[-1].square().mean(), {}
+
+    gradients: list[list[Tensor]] = []
+    learner.average = lambda tensors: gradients.append([tensor.clone() for tensor in tensors])
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    for low in (False, True):
+        learner.load_state_dict(before)
+        if low:
+            use_bfloat16(nn.ModuleList([learner]))
+        learner.descend(loss)
+    assert seen == [torch.float32] * 3 + [torch.bfloat16] * 2 + [torch.float32]
+    assert all(value.dtype == torch.float32 for value in (*outputs, *gradients[1]))
+    assert all(value.dtype == before[name].dtype for name, value in learner.state_dict().items())
+    for ours, exact in zip(gradients[1], gradients[0], strict=True):
+        assert 0.0 < (ours - exact).norm() < 0.1 * exact.norm()  # a unit near zero may switch, so not each by itself
+    with DtypesOfProducts(seen):
+        learner(x)
+    assert seen[-3:] == [torch.float32] * 3
+
+
+class DtypesOfProducts(TorchDispatchMode):
+    """Notes in which type matrices are multiplied."""
+
+    def __init__(self, seen: list[torch.dtype]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (torch.ops.aten.addmm, torch.ops.aten.baddbmm):
+            self.seen.append(args[1].dtype)
+        return func(*args, **(kwargs or {}))

@@ -1,25 +1,114 @@
-"""Sampling and updates as one graph."""
+"""Updates as one graph: when, and that nothing else changes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from offrl.build import build
 from offrl.log.metrics import read_metrics
+from offrl.train import compiling
+from offrl.train.compiling import Choice, choose
 from offrl.train.run import train
-from tests.train.kit import RUNS, begin, config
+from tests.train.kit import RUNS, begin, config, same
+
+HARDWARE = {"device": "cpu", "compile": "auto", "compile_from": 120}  # a small offline run has 120 updates
+AUTO = {
+    "offline": 120,
+    "replay": 140,
+    "discrete": 50,
+    "offline_to_online": 160,
+    "blend": 40,
+    "rollout": 30,
+    "solve": 12,
+}
+
+
+@pytest.fixture
+def _cheaply(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One graph, computed by ordinary operators: no compiler is needed."""
+    real = torch.compile
+
+    def cheap(function: Any, *, fullgraph: bool, options: object) -> Any:
+        del options
+        return real(function, fullgraph=fullgraph, backend="eager")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", cheap)
+
+
+def made(name: str) -> tuple[Any, Any]:
+    """A trainer and its algorithm."""
+    node = config(*RUNS[name])
+    return build(node["trainer"]), build(node["algo"])
+
+
+@pytest.mark.parametrize("name", AUTO)
+def test_auto_goes_by_the_number_of_updates(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the run will make; an algorithm that solves is never compiled."""
+    monkeypatch.setattr(compiling, "_failure", lambda device: None)
+    trainer, algo = made(name)
+    assert trainer.planned_updates(algo) == AUTO[name]
+    for enough, compiled in ((AUTO[name], name != "solve"), (AUTO[name] + 1, False)):
+        assert choose(HARDWARE | {"compile_from": enough}, trainer, algo, {}, alone=True).compiled is compiled
+
+
+def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed run goes on as it began, whatever its new total; who says yes or no is obeyed."""
+    monkeypatch.setattr(compiling, "_failure", lambda device: None)
+    run = made("offline")
+    for began in (Choice(True, "it was long"), Choice(False, "it was short")):
+        for enough in (1, 1000):
+            assert choose(HARDWARE | {"compile_from": enough}, *run, began.facts(), alone=True) == began
+        for asked in (True, False):
+            assert choose(HARDWARE | {"compile": asked}, *run, began.facts(), alone=True).compiled is asked
+    assert not choose(HARDWARE | {"compile": True}, *run, {}, alone=False).compiled
+
+
+def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the run goes on without one."""
+
+    def broken(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("No working C++ compiler found\nand more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    run = made("offline")
+    for asked in (True, "auto"):
+        chosen = choose(HARDWARE | {"compile": asked}, *run, {}, alone=True)
+        assert chosen == Choice(False, "this machine cannot compile: No working C++ compiler found")
+
+
+@pytest.mark.usefixtures("_cheaply")
+def test_a_compiled_run_is_the_same_run(tmp_path: Path) -> None:
+    """The same batches and the same noise: only rounding differs. And it stops and goes on bit for bit."""
+
+    def finished(place: str, *, compile: bool, updates: int, resume: bool = False) -> dict[str, Any]:
+        words = (*RUNS["offline"], f"trainer.updates={updates}", "trainer.checkpoint_interval=20", "evaluation=none")
+        trainer, context = begin(tmp_path / place, config(*words))
+        context.compile = compile
+        train(trainer, context, resume)
+        return context.algo.state_dict()
+
+    plain = finished("plain", compile=False, updates=40)
+    whole = finished("whole", compile=True, updates=40)
+    for key, value in plain.items():
+        torch.testing.assert_close(value, whole[key], rtol=1e-4, atol=1e-5, msg=key)
+    finished("parts", compile=True, updates=20)
+    assert same(whole, finished("parts", compile=True, updates=40, resume=True))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("per_call", [1, 2])
 @pytest.mark.parametrize("name", ["offline", "discrete", "offline_to_online", "rollout"])
-def test_a_compiled_run_trains(name: str, tmp_path: Path) -> None:
+def test_a_compiled_run_trains(name: str, per_call: int, tmp_path: Path) -> None:
     torch.compiler.reset()
     trainer, context = begin(tmp_path, config(*RUNS[name], "evaluation=none"))
-    context.compile, context.updates_per_call = True, 2
+    context.compile, context.updates_per_call = True, per_call
     train(trainer, context, resume=False)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
     losses = {key: value for key, value in read_metrics(tmp_path).items() if key.endswith("/loss")}
