@@ -6,6 +6,7 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,7 +55,7 @@ def conclude(lecture: Lecture, folder: Path, command: str) -> dict[str, Any]:
         "findings": [{"holds": finding.holds, "text": finding.text} for finding in findings],
         "runs": len(runs),
         "failed": [f"{run.folder.name}: {run.status}" for run in runs if run.failed],
-        "seconds": sum(float(run.facts.get("seconds") or 0.0) for run in runs),
+        "seconds": wall_time(runs),
     }
     draw(lecture, runs, folder / FIGURE)
     if lecture.equation:
@@ -62,6 +63,14 @@ def conclude(lecture: Lecture, folder: Path, command: str) -> dict[str, Any]:
     write_json(folder / RECORD, record)
     write(folder / PAGE, page_html(f"{lecture.claim}: {lecture.title}", section(folder)))
     return record
+
+
+def wall_time(runs: Runs) -> float:
+    """Seconds from the start of the first run to the end of the last, however many of them went on at once."""
+    marks = [
+        datetime.fromisoformat(run.facts[mark]) for run in runs for mark in ("start", "end") if run.facts.get(mark)
+    ]
+    return (max(marks) - min(marks)).total_seconds() if marks else 0.0
 
 
 def draw(lecture: Lecture, runs: Runs, path: Path) -> None:
@@ -113,26 +122,32 @@ def read_record(folder: Path) -> dict[str, Any]:
     return json.loads((folder / RECORD).read_text(encoding="utf-8"))
 
 
+def _line(record: dict[str, Any]) -> str:
+    """One row of the ladder's table; a claim that does not hold stands out."""
+    kind = "" if record["holds"] else ' class="failed"'
+    return (
+        f'<tr{kind}><td><a href="#{record["claim"]}">{record["claim"]}</a></td>'
+        f'<td class="text">{verdict_words(record)}</td><td class="text">{html.escape(record["title"])}</td>'
+        f"<td>{record['runs']}</td><td>{record['seconds']:.0f}</td></tr>"
+    )
+
+
 def ladder(folders: Sequence[Path], missing: Sequence[str]) -> str:
     """All claims on one page, in lecture order; `missing` are experiments that came to no conclusion."""
     order = sorted(folders, key=lambda folder: (read_record(folder)["number"], folder.name))
     records = [read_record(folder) for folder in order]
     holding = sum(record["holds"] for record in records)
-    rows = "".join(
-        f'<tr><td><a href="#{r["claim"]}">{r["claim"]}</a></td>'
-        f'<td style="text-align:left">{html.escape(r["title"])}</td>'
-        f"<td>{verdict_words(r)}</td><td>{r['runs']}</td><td>{r['seconds']:.0f}</td></tr>"
-        for r in records
-    )
+    rows = "".join(map(_line, records))
     lost = f'<ul class="notes"><li>No conclusion: {html.escape(", ".join(missing))}.</li></ul>' if missing else ""
     table = (
-        "<table><thead><tr><th>claim</th><th>what the lecture says</th><th>verdict</th><th>runs</th><th>seconds</th>"
+        '<table><thead><tr><th>claim</th><th class="text">verdict</th><th class="text">what the lecture says</th>'
+        "<th>runs</th><th>seconds</th>"
         f"</tr></thead><tbody>{rows}</tbody></table>"
     )
     few = f"it holds the truth in about {COVERED[3]} to {COVERED[5]} % of cases: small gaps need more seeds"
     head = (
-        f"<h1>The lectures, shown</h1><p>{holding} of {len(records)} claims hold on these runs. Rules ask for the whole "
-        f"of a 95 % bootstrap interval over runs; of three to five runs, as most lectures have, {few}.</p>"
+        f"<h1>The lectures, shown</h1><p>{holding} of {len(records)} claims hold on these runs. Rules ask for the "
+        f"whole of a 95 % bootstrap interval over runs; of three to five runs, as most lectures have, {few}.</p>"
     )
     return page_html("offrl: the lectures, shown", head + lost + table + "\n".join(section(f) for f in order))
 

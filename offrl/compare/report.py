@@ -24,7 +24,8 @@ figcaption { color: #555; font-size: .92rem; position: sticky; left: 0; }
 @media (max-width: 40rem) { body { margin: 1rem auto; } img.wide { max-width: none; min-width: 46rem; } }
 table { border-collapse: collapse; font-size: .88rem; display: block; overflow-x: auto; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #999; }
+th:first-child, td:first-child, .text { text-align: left; }
+td.text { white-space: normal; } thead th { border-bottom: 2px solid #999; }
 tr.failed td { background: #fdeee6; } code, pre { background: #f4f4f4; padding: .1rem .3rem; border-radius: 3px; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .5rem .8rem; }
 ul.notes { background: #fff6dd; border-left: 4px solid #e69f00; padding: .6rem 1rem .6rem 2rem; }

@@ -10,9 +10,9 @@ import pytest
 
 from offrl.build import build
 from offrl.compare.drawings import Bars, Curves, Levels, Panels, Scatter
-from offrl.compare.lecture import Lecture, conclude, draw_equation, ladder
+from offrl.compare.lecture import Lecture, conclude, draw_equation, ladder, wall_time
 from offrl.compare.quantities import contrast, quantity
-from offrl.compare.runs import Runs, load_runs
+from offrl.compare.runs import Run, Runs, load_runs
 from offrl.compare.verdict import Greater, Middle, Near, Rule, Trend
 from offrl.errors import UserError
 from offrl.jobs.lectures import chosen
@@ -114,10 +114,19 @@ def test_a_lecture_ends_in_a_figure_a_verdict_and_a_page(runs: Runs, tmp_path: P
     page = ladder([tmp_path], ["c2_lost"])
     assert "A &lt; B &amp; C" in page
     assert "does not hold" in page
+    assert '<tr class="failed"><td><a href="#C1">' in page
     assert "No conclusion: c2_lost" in page
     assert page.count("data:image/png;base64") == 2
     for name in ("figure.png", "figure.svg", "equation.png"):
         assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_runs_at_the_same_time_are_not_counted_twice() -> None:
+    marks = [("10:00:00", "10:01:00"), ("10:00:30", "10:01:30"), ("10:01:00", None)]
+    day = "2026-01-01T{}+00:00"
+    facts = [{"start": day.format(a), "end": b and day.format(b), "seconds": 60.0} for a, b in marks]
+    runs = Runs(tuple(Run(Path(str(i)), "finished", {}, each) for i, each in enumerate(facts)), {})
+    assert wall_time(runs) == 90.0
 
 
 @pytest.mark.parametrize("name", LECTURES)
