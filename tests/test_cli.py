@@ -19,6 +19,7 @@ OWN_FILES = {
     "own/job/report.yaml": "# @package _global_\njob: own_jobs.report\ntimes: 1\nhydra: {job: {name: report}}\n",
     "own/job/crash.yaml": "# @package _global_\njob: own_jobs.crash\nhydra: {job: {name: crash}}\n",
     "own/job/interrupt.yaml": "# @package _global_\njob: own_jobs.interrupt\nhydra: {job: {name: interrupt}}\n",
+    "own/job/talk.yaml": "# @package _global_\njob: own_jobs.talk\nhydra: {job: {name: talk}}\n",
     "own/env/room.yaml": "defaults: [gym, _self_]\nid: CartPole-v1\nmax_episode_steps: 9\n",
     "own_jobs.py": """
 import random
@@ -36,6 +37,10 @@ def crash(config, folder):
 
 def interrupt(config, folder):
     raise KeyboardInterrupt
+
+def talk(config, folder):
+    while True:
+        print("and so on")
 """,
 }
 
@@ -66,6 +71,25 @@ def test_help_is_light(tmp_path: Path) -> None:
         [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True, timeout=60
     )
     assert all(job in done.stdout for job in JOBS)
+
+
+def test_nobody_listens(home: Path) -> None:
+    command = [sys.executable, "-m", "offrl", "talk", "--config-dir", "own"]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(
+        command,
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 128 + signal.SIGPIPE
+        assert process.stderr.read() == ""
 
 
 def test_every_job_has_a_config_and_examples() -> None:

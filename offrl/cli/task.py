@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,9 @@ def task(config: DictConfig) -> float | None:
     try:
         plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
         return _prepare(plain)(plain, folder)
+    except BrokenPipeError:  # `offrl … | head`: nobody reads any more, which is no mistake
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except Exception as error:
         if os.environ.get(DEBUG) == "1":
             raise
