@@ -47,8 +47,10 @@ def test_parts_hold_every_run_once() -> None:
             assert all(len(part.numbers) <= most for part in parts)
 
 
-def assert_same_folders(one: Path, together: Path, runs: int) -> list[str]:
-    """Both sweeps left the same files, facts, metrics and parameters; returns the names of the run folders."""
+def assert_same_folders(one: Path, together: Path, runs: int, tolerance: float) -> list[str]:
+    """Both sweeps left the same files, and parameters and metrics to `tolerance` (of metrics ten times as much: returns
+    add rounding up); returns the names of the run folders.
+    """
     folders = sorted(path.name for path in one.iterdir() if path.is_dir())
     assert len(folders) == runs
     for folder in folders:
@@ -59,12 +61,14 @@ def assert_same_folders(one: Path, together: Path, runs: int) -> list[str]:
         assert [fact["status"] for fact in facts] == ["finished"] * 2
         states = [torch.load(home / "policy.pt", weights_only=True)["algo"] for home in homes]
         for key, value in states[0].items():
-            torch.testing.assert_close(states[1][key], value, rtol=1e-4, atol=1e-5, msg=key)
+            torch.testing.assert_close(states[1][key], value, rtol=tolerance, atol=tolerance, msg=f"{folder}: {key}")
         tables = [read_metrics(home) for home in homes]
         assert tables[0].keys() == tables[1].keys()
         for name in tables[0].keys() - {"seconds"}:
             if not name.startswith("rate/"):  # how fast, not what
-                np.testing.assert_allclose(tables[1][name], tables[0][name], rtol=1e-3, atol=1e-4, err_msg=name)
+                np.testing.assert_allclose(
+                    tables[1][name], tables[0][name], rtol=10 * tolerance, atol=10 * tolerance, err_msg=name
+                )
     return folders
 
 
@@ -75,17 +79,17 @@ def test_a_sweep_as_one_equals_one_by_one(tmp_path: Path) -> None:
     for name, more in (("one", []), ("together", stacked)):
         done = offrl(*swept, f"hydra.sweep.dir={tmp_path / name}", *more)
         assert done.returncode == 0, done.stderr
-    folders = assert_same_folders(tmp_path / "one", tmp_path / "together", 4)
+    folders = assert_same_folders(tmp_path / "one", tmp_path / "together", 4, 1e-4)
     size = [(tmp_path / name / folders[0] / "policy.pt").stat().st_size for name in ("one", "together")]
     assert abs(size[0] - size[1]) < 2000, "a run's file holds that run alone"
     again = offrl(f"run={tmp_path / 'together' / folders[0]}", "resume=true", "trainer.steps=300")
     assert again.returncode == 0, again.stderr
 
 
-ONLINE = (*SMALL, "trainer.steps=1000")
+ONLINE = (*SMALL, "trainer.steps=400")
 OFFLINE = (
-    *("algo=iql", "env=pendulum", "network.hidden=[32]", "algo.batch_size=64", "trainer.updates=1000"),
-    *("trainer.log_interval=250", "trainer.checkpoint_interval=500", "evaluation.interval=500"),
+    *("algo=iql", "env=pendulum", "network.hidden=[32]", "algo.batch_size=64", "trainer.updates=400"),
+    *("trainer.log_interval=100", "trainer.checkpoint_interval=200", "evaluation.interval=200"),
     *("evaluation.episodes=2", "logger=none"),
 )
 
@@ -100,7 +104,7 @@ def test_eight_runs_as_the_vectorised_launcher_chooses(words: tuple[str, ...], t
     for name, more in (("one", []), ("together", ["hydra/launcher=vectorized"])):
         done = offrl(*swept, f"hydra.sweep.dir={tmp_path / name}", *more)
         assert done.returncode == 0, done.stderr
-    assert_same_folders(tmp_path / "one", tmp_path / "together", 8)
+    assert_same_folders(tmp_path / "one", tmp_path / "together", 8, 1e-3)
 
 
 def pendulum_log(path: Path) -> Path:
