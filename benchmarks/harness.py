@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.worker import MARK
 
@@ -51,7 +51,16 @@ class Worker:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.versions: dict[str, str] = self.answer()["versions"]
+        self.versions: dict[str, str] = {}
+
+    def ready(self) -> bool:
+        """Wait until it has set itself up; False, and it says why, if it cannot."""
+        try:
+            self.versions = self.answer()["versions"]
+        except WorkerFailed as failure:
+            print(f"skipped: {failure}", file=sys.stderr)
+            return False
+        return True
 
     def answer(self) -> dict[str, Any]:
         """The next line that is meant for us."""
@@ -59,7 +68,8 @@ class Worker:
         for line in self.process.stdout:
             if line.startswith(MARK):
                 return json.loads(line.removeprefix(MARK))
-        raise WorkerFailed(self.process.communicate()[1].strip().splitlines()[-1:])
+        last = self.process.communicate()[1].strip().splitlines()[-1:]
+        raise WorkerFailed(f"{' '.join(map(str, cast('list[object]', self.process.args)))}: {' '.join(last)}")
 
     def measure(self, seconds: float) -> Record:
         """Let it work for some seconds."""
@@ -84,8 +94,13 @@ class Contender:
 
 
 def take_turns(contenders: Sequence[Contender], rounds: int, seconds: float, threads: int) -> dict[str, dict[str, Any]]:
-    """`rounds` times each contender in turn, never two at once; name -> versions and its records."""
-    workers = {c.name: Worker(c.python, c.module, c.args, threads) for c in contenders}
+    """`rounds` times each contender in turn, never two at once; name -> versions and its records. One that cannot
+    start, unless it is the first, is left out.
+    """
+    started = {c.name: Worker(c.python, c.module, c.args, threads) for c in contenders}
+    workers = {name: worker for name, worker in started.items() if worker.ready()}
+    if contenders[0].name not in workers:
+        raise SystemExit(f"{contenders[0].name} could not start")
     records: dict[str, list[Record]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
@@ -142,8 +157,8 @@ def save(name: str, content: dict[str, Any]) -> Path:
 
 
 def add_peer_options(parser: argparse.ArgumentParser) -> None:
-    """`--d3rlpy-python` and `--sb3-python`: where the competitors live."""
-    for peer in ("d3rlpy", "sb3"):
+    """`--d3rlpy-python`, `--sb3-python`, `--jax-python`: where the competitors live."""
+    for peer in ("d3rlpy", "sb3", "jax"):
         default = os.environ.get(f"OFFRL_BENCH_{peer.upper()}", VENVS / peer / "bin" / "python")
         parser.add_argument(f"--{peer}-python", type=Path, default=Path(default), help=f"Python that has {peer}")
 

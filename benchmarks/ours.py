@@ -1,6 +1,6 @@
 """Our half of every comparison: the trainer of a composed config, advanced a little at a time, as `offrl train` would.
 
-    python -m benchmarks.ours --rows 1000000 algo=iql                  updates on synthetic data
+    python -m benchmarks.ours --count 1000000 algo=iql                 updates on synthetic data
     python -m benchmarks.ours algo=ppo env=cartpole env.num_envs=8     environment steps
 
 Evaluation, checkpoints and loggers are off; metrics are read at the trainer's own interval.
@@ -43,31 +43,36 @@ def composed(overrides: list[str]) -> dict[str, Any]:
     return plain
 
 
-def synthetic(rows: int, algo: Algorithm) -> Dataset:
-    """Hopper-shaped noise in memory."""
+def synthetic(rows: int, choices: int, algo: Algorithm) -> Dataset:
+    """Hopper-shaped noise in memory; with `choices` > 0 that many discrete actions."""
     from offrl.data.dataset import Dataset
     from offrl.types import ActionSpec, ObsSpec, Spec, Steps
 
-    log = hopper_like(rows)
+    log = hopper_like(rows, choices)
     bound = (1.0,) * ACTION
-    spec = Spec(ObsSpec((OBS,)), ActionSpec("continuous", (ACTION,), low=tuple(-x for x in bound), high=bound))
+    actions = ActionSpec("continuous", (ACTION,), low=tuple(-x for x in bound), high=bound)
+    spec = Spec(ObsSpec((OBS,)), ActionSpec("discrete", (), (choices,)) if choices else actions)
     return Dataset(Steps(**log._asdict()), spec, needs=algo.needs, discount=algo.return_discount)
 
 
-def begun(config: dict[str, Any], rows: int, folder: Path) -> Trainer:
+def begun(config: dict[str, Any], rows: int, choices: int, folder: Path) -> Trainer:
     """The trainer of this config at its first step; `rows` of synthetic data where the config has no environment."""
     import torch
 
     from offrl.log.logger import NoLogger
+    from offrl.nn.learner import use_bfloat16
+    from offrl.train.compiling import choose
     from offrl.train.loop import RunContext
     from offrl.train.rundir import RunDir
 
     algo = build(config["algo"], "algo")
     trainer = build(config["trainer"], "trainer")
     env = build(config["env"], "env") if config["env"] else None
-    dataset = synthetic(rows, algo) if env is None else None
+    dataset = synthetic(rows, choices, algo) if env is None else None
     spec = env.spec() if env is not None else cast("Dataset", dataset).spec
     algo.build(spec)
+    if config["hardware"]["precision"] == "bf16":
+        use_bfloat16(algo)
     trainer.begin(
         RunContext(
             algo=algo,
@@ -79,7 +84,7 @@ def begun(config: dict[str, Any], rows: int, folder: Path) -> Trainer:
             logger=NoLogger(),
             config=config,
             device=torch.device(config["hardware"]["device"]),
-            compile=config["hardware"]["compile"],
+            compile=choose(config["hardware"], trainer, algo, {}, alone=True).compiled,
             updates_per_call=config["hardware"]["updates_per_call"],
             seed=config["seed"],
         )
@@ -100,16 +105,37 @@ def advance(trainer: Trainer) -> Callable[[], int]:
     return work
 
 
+def sampled(trainer: Trainer, batch_size: int) -> Callable[[], int]:
+    """A function that draws batches and does nothing with them."""
+    dataset = cast("Dataset", cast(Any, trainer)._dataset)
+
+    def work() -> int:
+        for _ in range(100):
+            dataset.sample(batch_size)
+        return 100
+
+    return work
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """What to train on what."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1_000_000, help="transitions of noise, where there is no env")
+    parser.add_argument("--choices", type=int, default=0, help="discrete actions in them; 0: continuous ones")
+    parser.add_argument("overrides", nargs="*")
+    return parser
+
+
 def main() -> None:
     """Begin, then serve steps."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of synthetic data, where there is no env")
-    parser.add_argument("overrides", nargs="*")
+    parser = arguments(__doc__)
+    parser.add_argument("--sampling", action="store_true", help="batches alone, without updates")
     args = parser.parse_args()
     config = composed(args.overrides)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = begun(config, args.rows, Path(folder))
-        serve(advance(trainer), versions("torch", "numpy", "gymnasium"))
+        trainer = begun(config, args.count, args.choices, Path(folder))
+        work = sampled(trainer, config["algo"]["batch_size"]) if args.sampling else advance(trainer)
+        serve(work, versions("torch", "numpy", "gymnasium"))
         trainer.close()
 
 

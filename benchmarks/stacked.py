@@ -66,13 +66,10 @@ def timed(commands: list[list[str]], at_a_time: int) -> tuple[float, float]:
 
 def logs(folder: Path) -> dict[str, Path]:
     """Data to learn from, with continuous and with discrete actions."""
-    log = hopper_like(50_000)
-    action = np.random.default_rng(0).integers(0, 3, len(log.reward))
     paths = {"continuous": folder / "continuous.npz", "discrete": folder / "discrete.npz"}
-    arrays: dict[str, Any] = log._asdict()
-    np.savez(paths["continuous"], **arrays)
-    arrays["action"] = action
-    np.savez(paths["discrete"], **arrays)
+    for path, choices in zip(paths.values(), (0, 3), strict=True):
+        arrays: dict[str, Any] = hopper_like(50_000, choices)._asdict()
+        np.savez(path, **arrays)
     return paths
 
 

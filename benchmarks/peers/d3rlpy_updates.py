@@ -22,10 +22,16 @@ CONFIGS: dict[str, type] = {
     "iql": d3rlpy.algos.IQLConfig,
     "cql": d3rlpy.algos.CQLConfig,
     "sac": d3rlpy.algos.SACConfig,
+    "awac": d3rlpy.algos.AWACConfig,
+    "sac_n": d3rlpy.algos.SACConfig,
+    "dqn": d3rlpy.algos.DoubleDQNConfig,
+    "discrete_cql": d3rlpy.algos.DiscreteCQLConfig,
 }
 ENCODERS = {
     "bc": ("encoder_factory",),
     "iql": ("actor_encoder_factory", "critic_encoder_factory", "value_encoder_factory"),
+    "dqn": ("encoder_factory",),
+    "discrete_cql": ("encoder_factory",),
 }
 
 
@@ -35,6 +41,8 @@ def make(algo: str, batch_size: int) -> QLearningAlgoBase:
     options: dict[str, Any] = dict.fromkeys(encoders, LAYERS)
     if algo == "cql":
         options["alpha_learning_rate"] = 0.0  # no Lagrange multiplier, as in its reproductions and in ours
+    if algo == "sac_n":
+        options["n_critics"] = 10
     return CONFIGS[algo](batch_size=batch_size, **options).create(device="cpu:0")
 
 
@@ -42,12 +50,13 @@ def main() -> None:
     """Build the buffer and the algorithm, then serve updates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--algo", required=True, choices=sorted(CONFIGS))
-    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--count", type=int, default=50_000)
+    parser.add_argument("--choices", type=int, default=0, help="discrete actions; 0: continuous ones")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    log = hopper_like(args.rows)
+    log = hopper_like(args.count, args.choices)
     dataset = d3rlpy.dataset.MDPDataset(
         log.obs, log.action, log.reward, log.terminated.astype("float32"), log.truncated.astype("float32")
     )

@@ -5,15 +5,14 @@ such code on purpose: one `torch.optim.Adam` a network, `.backward()`, twin crit
 tensors gathered one after the other, targets moved parameter by parameter, and every metric read back with `.item()` at
 each step. Nothing here is tuned, and nothing is slowed down.
 
-    python -m benchmarks.peers.plain_torch --algo iql
+`plain_updates.py` runs them.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.synthetic import ACTION, OBS, Log, hopper_like
-from benchmarks.worker import serve, versions
+from benchmarks.synthetic import ACTION, OBS, Log
 
 Transitions = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # obs, action, reward, next_obs, done
 Info = dict[str, float]
@@ -275,28 +273,3 @@ class CQL(SAC):
             scores = [(critic(many, a) - log_prob).view(len(obs), -1) for a, log_prob in candidates]
             gap = gap + (torch.logsumexp(torch.cat(scores, 1), 1, keepdim=True) - q).mean()
         return self.weight * gap
-
-
-AGENTS: dict[str, Callable[[], Agent]] = {"bc": BC, "td3_bc": TD3BC, "iql": IQL, "cql": CQL, "sac": SAC}
-
-
-def main() -> None:
-    """Build the buffer and the agent, then serve updates."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--algo", required=True, choices=sorted(AGENTS))
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    buffer, agent = ReplayBuffer(hopper_like(args.rows)), AGENTS[args.algo]()
-
-    def update() -> int:
-        agent.train(buffer.sample(args.batch_size))
-        return 1
-
-    serve(update, versions("torch", "numpy"))
-
-
-if __name__ == "__main__":
-    main()
