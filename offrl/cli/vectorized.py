@@ -97,7 +97,7 @@ class VectorizedLauncher(Launcher):
 
 def alike(configs: Sequence[DictConfig]) -> list[list[int]]:
     """Indices of runs, in groups that may train as one."""
-    from offrl.train.together import groups
+    from offrl.train.grouping import groups
 
     return groups([_plain(config) for config in configs])
 

@@ -10,9 +10,10 @@ from typing import Any, cast
 from offrl.build import locate
 from offrl.errors import UserError
 from offrl.jobs import train
+from offrl.train.grouping import groups
 from offrl.train.loop import Trainer
 from offrl.train.rundir import read_config
-from offrl.train.together import Company, groups
+from offrl.train.together import Company
 
 
 def run(config: dict[str, Any], folder: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from offrl.functional import noise, run_axis
 from offrl.nn.learner import Learner, Target
+from offrl.types import Batch
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -89,6 +90,12 @@ class Stack:
                 other.set_extra_state(module.get_extra_state())
 
 
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches side by side, [runs, B, …]; columns that nobody asked for stay as they are."""
+    columns = zip(*batches, strict=True)
+    return Batch(*(torch.stack(column) if column[0].numel() else column[0] for column in columns))
+
+
 def _join_settings(module: nn.Module, own: Sequence[nn.Module]) -> None:
     """Turn floats that differ among the members into one number a run.
 
@@ -102,17 +109,17 @@ def _join_settings(module: nn.Module, own: Sequence[nn.Module]) -> None:
         if all(other is value or other == value for other in values):
             continue
         outside = isinstance(module, Learner | Target)  # which work outside of the run axis
-        object.__setattr__(module, name, _joined(name, values, outside))
+        object.__setattr__(module, name, _one_each(name, values, outside))
 
 
-def _joined(name: str, values: Sequence[Any], outside: bool) -> Any:
+def _one_each(name: str, values: Sequence[Any], outside: bool) -> Any:
     """One number a run for floats, also those in a tuple."""
     if all(isinstance(value, float) for value in values):
         numbers = torch.tensor(values)
         return numbers if outside else run_axis.per_run(numbers)
     if all(isinstance(value, tuple) and len(value) == len(values[0]) for value in values):
         return tuple(
-            entries[0] if entries.count(entries[0]) == len(entries) else _joined(name, entries, outside)
+            entries[0] if entries.count(entries[0]) == len(entries) else _one_each(name, entries, outside)
             for entries in zip(*values, strict=True)
         )
     raise ValueError(f"runs that train as one may not differ in {name}: {values}")

@@ -13,30 +13,26 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from offrl.algos.base import Algorithm, scalar_knobs
-from offrl.build import locate
+from offrl.algos.base import Algorithm
 from offrl.data.dataset import Dataset
 from offrl.functional import noise
-from offrl.nn.stack import Stack
+from offrl.nn.stack import Stack, joined
+from offrl.train.trial import stacking_pays
 from offrl.train.updater import Meter, Updater
 from offrl.types import Batch, Metrics, Source
 
 T = TypeVar("T")
 Mode = Literal["auto", "stack", "threads"]
-TRIAL = 0.3  # seconds of each side of the measurement that decides
 
 
 @dataclass
@@ -308,7 +304,7 @@ class Company:
             self._part(asking)
             return
         stack = self._ensure_stack()
-        self._add(stack("update", _joined(batches)))
+        self._add(stack("update", joined(batches)))
         stack.settle()
 
     def _part(self, asking: list[Member]) -> None:
@@ -325,16 +321,13 @@ class Company:
         noise.use(None)
 
     def _pays(self, feed: Sequence[Source] | Sequence[Batch], batch_size: int) -> bool:
-        """Measure, on copies: updates a second of all as one, and of as many as there are cores side by side."""
+        """Measure, on copies."""
         algos = [cast(Algorithm, copy.deepcopy(member.algo)) for member in self.members]
-        streams = [torch.Generator() for _ in algos]
         if batch_size:
             batches = [copy.copy(cast(Source, source)).sample(batch_size) for source in feed]
         else:
             batches = cast("list[Batch]", list(feed))
-        apart = _rate([partial(algo.update, batch) for algo, batch in zip(algos[: self._count], batches, strict=False)])
-        stack, joined = Stack(algos, streams), _joined(batches)
-        return _rate([lambda: stack("update", joined)]) * len(algos) > apart
+        return stacking_pays(algos, batches, self._count)
 
     def _batch(self, sources: Sequence[Source], batch_size: int) -> Batch:
         """A batch of each source [runs, B, …], with one gather where all draw from the same rows."""
@@ -352,7 +345,7 @@ class Company:
             for source, stream in zip(sources, streams, strict=True):
                 noise.use(stream)
                 batches.append(source.sample(batch_size))
-            return _joined(batches)
+            return joined(batches)
         finally:
             noise.use(None)
 
@@ -384,55 +377,8 @@ def _signature(request: _Request) -> tuple[object, ...]:
     return request.kind, *(a.shape if isinstance(a, Tensor) else a for a in request.arguments)
 
 
-def _joined(batches: Sequence[Batch]) -> Batch:
-    """Batches side by side, [runs, B, …]; columns that nobody asked for stay as they are."""
-    columns = zip(*batches, strict=True)
-    return Batch(*(torch.stack(column) if column[0].numel() else column[0] for column in columns))
-
-
 def _closed() -> threading.Lock:
     """A gate that one thread waits at, and another opens for one passage."""
     gate = threading.Lock()
     gate.acquire()
     return gate
-
-
-def _rate(works: Sequence[Callable[[], object]]) -> float:
-    """Calls a second, of all together, each made again and again in a thread of its own."""
-    counts = [0] * len(works)
-
-    def repeat(number: int, work: Callable[[], object]) -> None:
-        work()
-        end = time.perf_counter() + TRIAL
-        while time.perf_counter() < end:
-            work()
-            counts[number] += 1
-
-    threads = [threading.Thread(target=repeat, args=pair) for pair in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / TRIAL
-
-
-def groups(configs: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Indices of resolved configs, in groups that may train as one: they differ in seed and in scalar knobs of the
-    algorithm alone. Those of other jobs than training stay by themselves.
-    """
-    kinds: dict[str, list[int]] = {}
-    for number, config in enumerate(configs):
-        kinds.setdefault(_kind(config, number), []).append(number)
-    return list(kinds.values())
-
-
-def _kind(config: Mapping[str, Any], number: int) -> str:
-    """What runs that train as one have in common."""
-    if config["job"] != "offrl.jobs.train.run" or config.get("algo") is None or config["hardware"]["compile"] is True:
-        return str(number)
-    algo = dict(config["algo"])
-    for knob in scalar_knobs(cast("type[Algorithm]", locate(algo, "algo"))):
-        algo.pop(knob, None)
-    free = ("algo", "seed", "name", "tags", "run")
-    rest = {key: value for key, value in config.items() if key not in free}
-    return json.dumps([algo, rest], sort_keys=True, default=str)
