@@ -43,5 +43,5 @@ format: $(STAMP)  ## put the source into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## updates and steps per second beside other libraries, each in an environment of its own
+bench: $(STAMP)  ## every figure of speed beside other libraries, into docs/benchmarks.md (half an hour)
 	$(BIN)/python benchmarks/run.py --install-peers

@@ -18,7 +18,7 @@ from typing import Any, cast
 from benchmarks.worker import MARK
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = Path(os.environ.get("OFFRL_BENCH_RESULTS", ROOT / "benchmarks" / "results"))
 VENVS = ROOT / ".venv-bench"
 
 Record = dict[str, float]  # done, wall, cpu

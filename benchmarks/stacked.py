@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -30,11 +31,11 @@ from benchmarks.synthetic import hopper_like
 RUNS = 8
 SMALL = ("network.hidden=[64,64]",)
 TASKS: dict[str, tuple[str, int, tuple[str, ...]]] = {  # what counts the length, how long, the rest of the command
-    "dqn": ("trainer.steps", 20_000, ("algo=dqn", "env=cartpole", "algo.batch_size=32", *SMALL)),
-    "ppo": ("trainer.steps", 40_000, ("algo=ppo", "env=cartpole")),
-    "bc": ("trainer.updates", 20_000, ("algo=bc", "algo.batch_size=64", *SMALL)),
-    "iql": ("trainer.updates", 10_000, ("algo=iql", "algo.batch_size=64", *SMALL)),
-    "discrete_cql": ("trainer.updates", 10_000, ("algo=discrete_cql", "algo.batch_size=32", *SMALL)),
+    "dqn": ("trainer.steps", 10_000, ("algo=dqn", "env=cartpole", "algo.batch_size=32", *SMALL)),
+    "ppo": ("trainer.steps", 20_000, ("algo=ppo", "env=cartpole")),
+    "bc": ("trainer.updates", 10_000, ("algo=bc", "algo.batch_size=64", *SMALL)),
+    "iql": ("trainer.updates", 5_000, ("algo=iql", "algo.batch_size=64", *SMALL)),
+    "discrete_cql": ("trainer.updates", 5_000, ("algo=discrete_cql", "algo.batch_size=32", *SMALL)),
     "iql_256": ("trainer.updates", 500, ("algo=iql",)),
 }
 OFFLINE = ("bc", "iql", "iql_256", "discrete_cql")
@@ -73,6 +74,17 @@ def logs(folder: Path) -> dict[str, Path]:
     return paths
 
 
+def markdown(content: Mapping[str, Any]) -> str:
+    """The table."""
+    rows: list[list[str]] = []
+    for task, records in content["tasks"].items():
+        seconds = (median(r[side][0] for r in records) for side in ("apart", "together"))
+        ratios = (median(r["apart"][clock] / r["together"][clock] for r in records) for clock in (0, 1))
+        length = f"{TASKS[task][0].partition('.')[2]} {content.get('length') or TASKS[task][1]:,}"
+        rows.append([f"{task}, {length}", *(f"{x:.1f}" for x in seconds), *(f"{x:.2f}" for x in ratios)])
+    return table(["8 runs", "apart, s", "together, s", "ratio", "ratio by processor time"], rows)
+
+
 def main() -> None:
     """Take turns, print the table, keep the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -81,8 +93,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, help="of each run, instead of the task's own")
     args = parser.parse_args()
     cores = os.cpu_count() or 1
-    content: dict[str, Any] = {"machine": machine(), "runs": RUNS, "rounds": args.rounds, "tasks": {}}
-    rows: list[list[str]] = []
+    content: dict[str, Any] = {"machine": machine(), "runs": RUNS, "length": args.length, "tasks": {}}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         data = logs(folder)
@@ -98,11 +109,8 @@ def main() -> None:
                 records.append({"apart": timed(one, cores), "together": timed(all_, 1)})
             content["tasks"][task] = records
             save("stacked", content)
-            seconds = {side: median(r[side][0] for r in records) for side in ("apart", "together")}
-            ratios = [median(r["apart"][clock] / r["together"][clock] for r in records) for clock in (0, 1)]
-            rows.append([task, f"{seconds['apart']:.1f}", f"{seconds['together']:.1f}", *(f"{x:.2f}" for x in ratios)])
-            print(rows[-1], flush=True)
-    print(table(["8 runs", "apart, s", "together, s", "ratio", "ratio by processor time"], rows))
+            print(markdown({"tasks": {task: records}}).splitlines()[-1], flush=True)
+    print(markdown(content))
 
 
 if __name__ == "__main__":
