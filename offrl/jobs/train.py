@@ -19,7 +19,7 @@ from offrl.jobs.dry_run import report
 from offrl.jobs.pairing import LOGGED, check_actions, check_experience, check_windows
 from offrl.jobs.recorded_env import choose_env
 from offrl.jobs.shorten import shorten
-from offrl.log.logger import Label, Logger, LoggerRecipe, NoLogger
+from offrl.log.logger import Label, Logger, LoggerRecipe, NoLogger, sweep_group
 from offrl.nn.learner import use_bfloat16
 from offrl.train.compiling import choose
 from offrl.train.estimate import Estimation, Judge
@@ -149,10 +149,11 @@ def _open_folder(config: dict[str, Any], home: RunDir, dataset: Dataset | None, 
 
 def _open_logger(config: Mapping[str, Any], home: RunDir) -> Logger:
     recipe = cast(LoggerRecipe, build(config["logger"], "logger"))
+    sweep = _sweep()
     label = Label(
         name=f"{config['name']}-s{config['seed']}",
-        group=_sweep() or config["name"],
-        tags=tuple(config["tags"]),
+        group=sweep_group(home.root) if sweep else config["name"],
+        tags=(*config["tags"], *filter(None, [sweep])),
         id=home.facts.get("wandb_id"),
     )
     logger = recipe.open(home.root, config, label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,18 @@ class Label:
     """What a logger may say about a run."""
 
     name: str
-    group: str | None = None  # the runs of one sweep share it
+    group: str | None = None  # runs that differ in their seeds alone share it
     tags: tuple[str, ...] = ()
     id: str | None = None  # of the run that is resumed
+
+
+def sweep_group(folder: Path) -> str:
+    """The group of a run in a sweep's folder: the sweep, and what this run varies beside its seed.
+
+    `2026-01-01/3_algo.lr-0.1_seed-2` and `2026-01-01/4_algo.lr-0.1_seed-3` are of the group `2026-01-01 algo.lr-0.1`.
+    """
+    varied = re.sub(r"(^|_)seed-\d+(?=_|$)", "", re.sub(r"^\d+_", "", folder.name))
+    return f"{folder.parent.name} {varied.strip('_')}".strip()
 
 
 class Logger(Protocol):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offrl.log.logger import Label, NoLogger
+from offrl.log.logger import Label, NoLogger, sweep_group
 from offrl.log.wandb import Wandb
 
 LABEL = Label("iql-s0", group="sweep", tags=("a", "b"))
@@ -25,6 +25,14 @@ def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_disabled_keeps_nothing(tmp_path: Path) -> None:
     assert isinstance(recipe("disabled").open(tmp_path, {}, LABEL), NoLogger)
+
+
+def test_runs_of_a_sweep_that_differ_in_their_seeds_alone_are_one_group() -> None:
+    sweep = Path("sweeps") / "2026-01-01"
+    names = ["0_algo-dqn_seed-0_trainer.n_step-1", "1_algo-dqn_seed-11_trainer.n_step-1"]
+    assert {sweep_group(sweep / name) for name in names} == {"2026-01-01 algo-dqn_trainer.n_step-1"}
+    assert sweep_group(sweep / "2_algo.reseed-3_seed-4") == "2026-01-01 algo.reseed-3"
+    assert sweep_group(sweep / "0_seed-0") == sweep_group(sweep / "1_seed-1") == "2026-01-01"
 
 
 @pytest.mark.slow
