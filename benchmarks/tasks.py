@@ -101,8 +101,9 @@ SWUNG = {
     "marwil": swung("marwil", ("algo.lr=1e-3", "algo.discount=0.95", "algo.temperature=2")),
     "marwil_mc": swung("marwil_mc", ("algo.lr=1e-3", "algo.temperature=2")),
     "rwr": swung("rwr", ("algo.lr=1e-3", "algo.temperature=1")),
-    "return_weighted": swung("return_weighted", ("algo.lr=1e-3", "algo.discount=0.95", "algo.temperature=0.1")),
-    "mpo_offline": swung("mpo", FAST[:1]),
+    "return_weighted": swung("return_weighted", ("algo.lr=1e-3", "algo.temperature=0.01")),
+    "mpo": swung("mpo", ("algo.lr=1e-3", "algo.discount=0.95", "algo.target_period=50", "algo.mean_bound=0.05",
+                         "algo.std_bound=1e-4", "algo.initial_mean_multiplier=1", "algo.initial_std_multiplier=10")),
 }  # fmt: skip
 
 # CartPole, from a log whose every second action is random.

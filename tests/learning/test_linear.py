@@ -26,7 +26,9 @@ def solved(folder: Path, steps: int, *overrides: str) -> Any:
 
 @pytest.mark.parametrize(("name", "rounds"), [("lspi", 12), ("lstdq", 1)])
 def test_cartpole_from_random_actions(name: str, rounds: int, tmp_path: Path) -> None:
-    """Measured 483 (lspi) and 458 (lstdq: a single step of policy improvement) on such logs."""
+    """Measured 483 (lspi) and 458 (lstdq: a single step of policy improvement) on such logs. With a wrong next action
+    they earn 11 and 304.
+    """
     words = (
         f"algo={name}",
         "env=cartpole",
@@ -34,7 +36,7 @@ def test_cartpole_from_random_actions(name: str, rounds: int, tmp_path: Path) ->
         f"trainer.updates={rounds}",
         "evaluation.interval=12",
     )
-    assert solved(tmp_path, 20_000, *words).progress.last["return"] > 300
+    assert solved(tmp_path, 20_000, *words).progress.last["return"] > 400
 
 
 @pytest.mark.parametrize("name", ["lstd", "least_squares_model"])
