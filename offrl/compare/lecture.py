@@ -54,6 +54,7 @@ def conclude(lecture: Lecture, folder: Path, command: str) -> dict[str, Any]:
         "holds": all(finding.holds for finding in findings),
         "findings": [{"holds": finding.holds, "text": finding.text} for finding in findings],
         "runs": len(runs),
+        "seeds": len({run.seed for run in runs}),
         "failed": [f"{run.folder.name}: {run.status}" for run in runs if run.failed],
         "seconds": wall_time(runs),
     }
@@ -109,11 +110,12 @@ def section(folder: Path) -> str:
     picture = figure_html(equation, "") if equation.exists() else ""
     failed = cast("list[str]", record["failed"])
     ended = f"; {len(failed)} of them ended badly ({html.escape(', '.join(failed))})" if failed else ""
+    cost = f"{record['runs']} runs with {record['seeds']} seeds, {record['seconds']:.0f} s{ended}."
     return (
         f'<section id="{record["claim"]}"><h2>{record["claim"]}: {html.escape(record["title"])}</h2>{picture}'
         f"<pre>{html.escape(record['command'])}</pre>{figure_html(folder / f'{FIGURE}.png', record['caption'])}"
         f'<div class="{"holds" if record["holds"] else "fails"}"><b>Verdict: {verdict_words(record)}.</b>'
-        f"<ul>{points}</ul>{record['runs']} runs, {record['seconds']:.0f} s{ended}.</div></section>"
+        f"<ul>{points}</ul>{cost}</div></section>"
     )
 
 

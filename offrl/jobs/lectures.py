@@ -22,11 +22,12 @@ def run(config: dict[str, Any], folder: Path) -> None:
     names = chosen(settings["only"])
     if settings["processes"] < 1:
         raise UserError(f"lectures.processes={settings['processes']}: at least one is needed")
+    words = [str(word) for word in settings["words"]] + _seeds(settings["seeds"])
     waiting, running, lost = list(names), dict[str, subprocess.Popen[str]](), list[str]()
     while waiting or running:
         while waiting and len(running) < settings["processes"]:
             name = waiting.pop(0)
-            running[name] = _start(name, folder, [str(word) for word in settings["words"]])
+            running[name] = _start(name, folder, words)
         for name, process in list(running.items()):
             if process.poll() is not None:
                 del running[name]
@@ -47,6 +48,13 @@ def chosen(only: list[str] | None) -> list[str]:
     if unknown := set(only or ()) - set(every):
         raise UserError(f"lectures.only: no lecture {', '.join(sorted(unknown))} (there are {', '.join(every)})")
     return [name for name in every if not only or name in only]
+
+
+def _seeds(count: int | None) -> list[str]:
+    """The sweep over so many seeds. Raises `UserError` for one: no rule could say anything."""
+    if count is not None and count < 2:
+        raise UserError(f"lectures.seeds={count}: an interval needs at least two")
+    return [] if count is None else [f"seed=range({count})"]
 
 
 def _start(name: str, folder: Path, words: list[str]) -> subprocess.Popen[str]:

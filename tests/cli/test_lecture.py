@@ -8,13 +8,17 @@ from pathlib import Path
 from tests.test_cli import offrl
 
 
-def test_a_lecture_is_a_sweep_that_ends_in_a_verdict(tmp_path: Path) -> None:
-    small = ["measure.episodes=[5,20]", "measure.discount=0.5", "seed=0,1"]
-    done = offrl("train", "experiment=lectures/c14_gradient_variance", *small, cwd=tmp_path)
+def test_lectures_are_sweeps_that_end_in_verdicts_on_one_page(tmp_path: Path) -> None:
+    small = "lectures.words=['measure.episodes=[5,20]','measure.discount=0.5']"
+    words = ["lectures.only=[c14_gradient_variance]", "lectures.seeds=2", small]
+    done = offrl("train", "experiment=lectures/all", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "C14" in done.stdout
     (found,) = tmp_path.rglob("verdict.json")
     record = json.loads(found.read_text())
-    assert (record["claim"], record["runs"], record["failed"]) == ("C14", 8, [])
+    assert (record["claim"], record["runs"], record["seeds"], record["failed"]) == ("C14", 8, 2, [])
     assert record["command"].startswith("offrl train experiment=lectures/c14_gradient_variance")
+    page = (found.parents[1] / "index.html").read_text()
+    assert '<section id="C14">' in page
+    assert "8 runs with 2 seeds" in page
     assert {"index.html", "figure.png", "figure.svg", "equation.png"} <= {path.name for path in found.parent.iterdir()}
