@@ -55,7 +55,7 @@ INTERVALS: dict[str, Interval] = {
     "thomas": HighConfidence(level=0.95, min_episodes=2, range=None, share=0.05, seed=0),
 }
 SIZES = (32, 128, 512, 2048)
-REPETITIONS, FITS, COVERED = 200, 20, 200
+REPETITIONS, FITS, COVERED = 100, 5, 200
 LOOKS = {  # colour (of Okabe and Ito) and line; those of a kind are alike, so that lines on top of each other show
     "direct": ("#000000", "o-"),
     "is": ("#56B4E9", "s-"),

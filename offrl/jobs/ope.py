@@ -27,6 +27,7 @@ from offrl.jobs.fitting import check_fits
 from offrl.log.files import write_json
 from offrl.ope import report
 from offrl.ope.assess import Assessment, Estimate, Settings, assess
+from offrl.ope.behaviour import Guess
 from offrl.ope.evidence import Array, pad
 from offrl.ope.logged import Log
 from offrl.ope.selection import regret_at, spearman
@@ -53,10 +54,12 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     _ranked_by(config)
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, tuple[Assessment, tuple[float, float] | None]] = {}
+    guess: Guess | None = None
     for index, one in enumerate(asked):
         check_matches(data.spec, one.target.spec, data_name=f"dataset={config['dataset_name']}", env_name=one.name)
         log = log_of(data, one.target, config["discount"], config["horizon"])
-        assessment = assess(log, log_behaviour, settings)
+        guess = guess or settings.behaviour.fit(log)
+        assessment = assess(log, log_behaviour, settings, guess)
         truth = _truth(one, log, config) if config["truth"] else None
         found[one.name] = assessment, truth
         report.show(console, one.name, assessment, truth)

@@ -21,6 +21,7 @@ from offrl.jobs.recorded_env import choose_env
 from offrl.jobs.shorten import shorten
 from offrl.log.logger import Label, Logger, LoggerRecipe, NoLogger, sweep_group
 from offrl.nn.learner import use_bfloat16
+from offrl.ope.target import check_reactive
 from offrl.train.compiling import choose
 from offrl.train.estimate import Estimation, Judge
 from offrl.train.evaluator import Evaluation, Evaluator
@@ -120,6 +121,7 @@ def _judge(config: Mapping[str, Any], settings: Estimation, trainer: Trainer, al
         raise UserError("evaluation=estimated judges one run at a time: train the seeds one by one (-m seed=0,1,2)")
     if config["hardware"]["devices"] > 1:
         raise UserError("evaluation=estimated may end a run, which one device alone cannot: use hardware.devices=1")
+    check_reactive(algo)
     return settings.judge(cast(Preparation, build(config["dataset"], "dataset")), spec)
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from offrl.errors import UserError
-from offrl.ope.behaviour import Behaviour, calibration_error
+from offrl.ope.behaviour import Behaviour, Guess, calibration_error
 from offrl.ope.estimator import Estimator
 from offrl.ope.evidence import Array, Evidence
 from offrl.ope.intervals import Bounds, Interval
@@ -81,14 +81,15 @@ class Assessment:
         }
 
 
-def assess(log: Log, recorded: Array | None, settings: Settings) -> Assessment:
-    """Judge `log.target`; `recorded` is log b(a|s) of every row [rows], None where it was not recorded.
+def assess(log: Log, recorded: Array | None, settings: Settings, guess: Guess | None = None) -> Assessment:
+    """Judge `log.target`; `recorded` is log b(a|s) of every row [rows], None where it was not recorded; `guess` is the
+    behaviour model where one has been fitted to this log already, for another target.
 
     Raises `UserError` for a log that nothing can be said about, or if not one of the estimators can be had.
     """
     if len(log.lengths) < 2:
         raise UserError("the log has one episode: nothing can be said from it; record more (offrl collect episodes=…)")
-    guess = settings.behaviour.fit(log)
+    guess = guess or settings.behaviour.fit(log)
     estimated = settings.propensities == "estimated" or (settings.propensities == "auto" and recorded is None)
     if not estimated and recorded is None:
         raise UserError(
@@ -97,7 +98,7 @@ def assess(log: Log, recorded: Array | None, settings: Settings) -> Assessment:
         )
     if recorded is not None and not estimated:
         check_probabilities(recorded, discrete=log.spec.action.kind != "continuous")
-    behaviour = guess.logged() if estimated else cast(Array, recorded)
+    behaviour = guess.logged if estimated else cast(Array, recorded)
     evidence, weighs = _weighed(log, behaviour)
     clipped = None
     if settings.clip is not None:
@@ -108,15 +109,14 @@ def assess(log: Log, recorded: Array | None, settings: Settings) -> Assessment:
     rows = {name: _estimate(one, fitted, weighs, baseline) for name, one in settings.estimators.items()}
     if all(row.value is None for row in rows.values()):
         raise UserError("; ".join(f"{name}: {row.note}" for name, row in rows.items()))
-    reliability = guess.reliability()
     return Assessment(
         support(log, evidence, guess, weighs),
         float(logged.mean()),
         float(logged.std(ddof=1) / math.sqrt(len(logged))),
         baseline,
         estimated,
-        calibration_error(reliability),
-        reliability,
+        calibration_error(guess.reliability),
+        guess.reliability,
         clipped,
         rows,
         {name: one.level for name, one in settings.intervals.items()},

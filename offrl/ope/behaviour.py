@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -84,6 +85,7 @@ class Guess:
         parts = [_warmed(model(obs), self.temperature).clipped_log_prob(action) for model in self.models]
         return torch.stack(parts)[self.fold[rows], torch.arange(len(rows))].double()
 
+    @cached_property
     def logged(self) -> Array:
         """[rows] log b(a|s) of what was done."""
         return self.log.gather(lambda c: self.log_prob(_rows(c.rows), c.batch.obs, c.batch.action))
@@ -95,6 +97,7 @@ class Guess:
         guesses = [Guess(self.log, self.models, self.fold, t) for t in TEMPERATURES]
         return max(guesses, key=lambda guess: float(guess.log_prob(rows, batch.obs, batch.action).sum()))
 
+    @cached_property
     @torch.no_grad()
     def reliability(self) -> tuple[Array, Array, Array]:
         """(what was foretold, how often it came true, weight of the bin), each [bins].

@@ -107,7 +107,7 @@ def support(log: Log, evidence: Evidence, guess: Guess, weighs: str | None) -> S
 
 def outside_share(log: Log, guess: Guess) -> float:
     """By the behaviour model: how often the target acts less likely than all but `RARE` of the logged actions."""
-    limit = float(np.quantile(guess.logged(), RARE)) - 1e-6
+    limit = float(np.quantile(guess.logged, RARE)) - 1e-6
     total, count = 0.0, 0
     for chunk in log.chunks():
         rows, obs = torch.arange(chunk.rows.start, chunk.rows.stop), chunk.batch.obs

@@ -48,6 +48,7 @@ def test_the_best_by_estimate_is_kept_and_training_ends(compose: Compose, tmp_pa
     [
         (("evaluation.interval=0",), "evaluation.interval=0"),
         (("evaluation.kernel=0.1", "evaluation.stochastic=true"), "kernel=0.1"),
+        (("algo=decision_transformer",), "remembers"),
         (("algo=dqn", "trainer=replay", "env=graph", "dataset=none"), "trainer=offline"),
     ],
     ids=str,
