@@ -45,6 +45,7 @@ class Comparison:
     counted: dict[str, list[Run]]  # group -> runs that the figures are about
     curves: dict[tuple[str, str], Aligned]  # (group, task)
     notes: list[str] = field(default_factory=list[str])
+    pivot: str | None = None  # one of the keys: its values are the columns of a table
 
     @property
     def comparable(self) -> bool:
@@ -82,12 +83,13 @@ def compare(
     x: str = "step",
     at: At = "last",
     failed: Failed = "leave_out",
+    pivot: str | None = None,
 ) -> Comparison:
     """Group, align and score.
 
     Raises `UserError` where there is nothing to compare: no such metric, axis or key, or no run with any number.
     """
-    groups, keys = group(runs, by)
+    groups, keys = group(runs, by, pivot)
     wanted = metric or _choose(runs)
     runs.need_metric(wanted)
     runs.need_metric(x)
@@ -113,7 +115,7 @@ def compare(
     inside = pooled(groups, runs)
     if inside:
         notes.append(f"Inside a group runs differ in {', '.join(inside)}; they are pooled as if they were repetitions.")
-    return Comparison(runs, groups, keys, tasks, wanted, x, at, counted, curves, notes)
+    return Comparison(runs, groups, keys, tasks, wanted, x, at, counted, curves, notes, pivot)
 
 
 def _choose(runs: Runs) -> str:

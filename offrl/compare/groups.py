@@ -24,6 +24,10 @@ class Group:
     values: Mapping[str, Value]  # of the keys that tell the groups apart
     runs: tuple[Run, ...]
 
+    def without(self, key: str) -> str:
+        """The label, but for one of the keys."""
+        return named({own: value for own, value in self.values.items() if own != key})
+
 
 def differing(runs: Runs) -> list[str]:
     """Every key in which runs differ, but for seeds and for what comes with another task; `algo` first."""
@@ -43,27 +47,27 @@ def telling(runs: Runs, keys: Sequence[str]) -> list[str]:
     return chosen
 
 
-def group(runs: Runs, by: Sequence[str] | None) -> tuple[list[Group], list[str]]:
-    """The groups, and the keys that tell them apart (`by`, or the fewest that do).
+def group(runs: Runs, by: Sequence[str] | None, pivot: str | None = None) -> tuple[list[Group], list[str]]:
+    """The groups, and the keys that tell them apart: `by`, or the fewest that do, and `pivot`.
 
     Raises `UserError` for a key that no run has.
     """
     known = {*COLUMNS, *runs.keys}
-    for key in by or ():
+    for word, key in [*(("by", key) for key in by or ()), *([("pivot", pivot)] if pivot else [])]:
         if key not in known:
-            raise UserError(f"by={key}: no run has that config key{did_you_mean(key, known)}")
+            raise UserError(f"{word}={key}: no run has that config key{did_you_mean(key, known)}")
     started = Runs(tuple(run for run in runs if run.config), runs.logged)
     keys = list(by) if by is not None else telling(started, differing(started))
+    keys += [pivot] if pivot and pivot not in keys else []
     groups: dict[tuple[Value, ...], list[Run]] = {}
     for run in started:
         groups.setdefault(tuple(run.get(key) for key in keys), []).append(run)
-    shown = _short(keys)
     common = next((run.algo for run in started), "runs") or "runs"
     made = [
-        Group(_label(dict(zip(shown, kind, strict=True))) or common, dict(zip(keys, kind, strict=True)), tuple(members))
+        Group(named(dict(zip(keys, kind, strict=True))) or common, dict(zip(keys, kind, strict=True)), tuple(members))
         for kind, members in groups.items()
     ]
-    return sorted(made, key=lambda each: [_order(value) for value in each.values.values()]), keys
+    return sorted(made, key=lambda each: [order(value) for value in each.values.values()]), keys
 
 
 def pooled(groups: Iterable[Group], runs: Runs) -> list[str]:
@@ -105,16 +109,17 @@ def _short(keys: Sequence[str]) -> list[str]:
     return [last if lasts.count(last) == 1 else key for key, last in zip(keys, lasts, strict=True)]
 
 
-def _label(values: Mapping[str, Value]) -> str:
+def named(values: Mapping[str, Value]) -> str:
+    """Values of config keys as a person would name them: `SAC, n_step=3`."""
     parts = [
-        say(value) if key in COLUMNS and key != "seed" else f"{key}={say(value)}"
-        for key, value in values.items()
+        say(value) if key in COLUMNS and key != "seed" else f"{short}={say(value)}"
+        for (key, value), short in zip(values.items(), _short(list(values)), strict=True)
         if value is not None and value != ""
     ]
     return ", ".join(parts)
 
 
-def _order(value: Value) -> tuple[bool, float, str]:
-    """Numbers by size before texts by letter."""
+def order(value: Value) -> tuple[bool, float, str]:
+    """To sort by: numbers by size before texts by letter."""
     number = isinstance(value, int | float)
     return (not number, float(value) if number else 0.0, "" if number else str(value))

@@ -12,7 +12,7 @@ from offrl.compare import figures
 from offrl.compare.comparison import Comparison
 from offrl.compare.groups import differing, say
 from offrl.compare.style import DPI, metric_label
-from offrl.compare.summary import Bootstrap, Row, Table, group_table, pair_table, run_table, shown
+from offrl.compare.summary import Bootstrap, Row, Table, group_table, pair_table, pivot_table, run_table, shown
 from offrl.log.files import replacing
 
 CSS = """
@@ -33,7 +33,10 @@ ul.notes { background: #fff6dd; border-left: 4px solid #e69f00; padding: .6rem 1
 padding-left: .8rem; } nav a { margin-right: .8rem; }
 """
 
-OWN_FILES = ("report.html", *(f"{name}*.*" for name in ("curves", "aggregates", "profile", "improvement", "scores")))
+OWN_FILES = (
+    "report.html",
+    *(f"{name}*.*" for name in ("curves", "aggregates", "profile", "improvement", "scores", "pivot")),
+)
 CSS_DPI, WIDE = 96, 800  # pixels of a page to an inch; those from which on a picture is wide
 Figures = dict[str, list[Path]]  # caption -> files, the PNG first
 
@@ -56,10 +59,13 @@ def write_report(
 
 
 def make_tables(comparison: Comparison, target: float | None, how: Bootstrap) -> list[Table]:
-    """Groups (on all tasks together where they compare, and on each), pairs, and runs."""
+    """Groups (on all tasks together where they compare, and on each), their pivot, pairs, and runs."""
     tasks = comparison.tasks
     wholes = [tasks] if comparison.comparable and len(tasks) > 1 else []
-    tables = [group_table(comparison, part, target, how) for part in [*wholes, *([task] for task in tasks)]]
+    parts = [*wholes, *([task] for task in tasks)]
+    tables = [group_table(comparison, part, target, how) for part in parts]
+    if comparison.pivot:
+        tables += [pivot_table(comparison, comparison.pivot, part, how) for part in parts]
     if len(comparison.labels) > 1:
         tables.append(pair_table(comparison, how))
     return [*tables, run_table(comparison)]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from offrl.compare.comparison import Comparison
-from offrl.compare.runs import Run
+from offrl.compare.groups import order, say
+from offrl.compare.runs import Run, Value
 from offrl.functional.comparison import (
     Interval,
     interquartile_mean,
@@ -116,6 +117,26 @@ def improvement(comparison: Comparison, one: str, other: str, how: Bootstrap) ->
         return None
     pair = [comparison.scores(label, tasks) for label in (one, other)]
     return interval(probability_of_improvement, *pair, level=how.level, replicates=how.replicates, seed=how.seed)
+
+
+def pivot_table(comparison: Comparison, key: str, tasks: Sequence[str], how: Bootstrap) -> Table:
+    """IQM of groups on these tasks together: a column for each value of `key`, a row for what else tells them apart."""
+    values = sorted({each.values[key] for each in comparison.groups}, key=order)
+    rows: dict[str, Row] = {}
+    for each in comparison.groups:
+        row = rows.setdefault(
+            each.without(key), {"group": each.without(key)} | {_head(key, value): None for value in values}
+        )
+        if scores := comparison.scores(each.label, tasks):
+            cell = interval(interquartile_mean, scores, level=how.level, replicates=how.replicates, seed=how.seed)
+            row[_head(key, each.values[key])] = cell
+    where = f" on {tasks[0]}" if len(tasks) == 1 and len(comparison.tasks) > 1 else ""
+    name = "pivot" if len(tasks) == len(comparison.tasks) else f"pivot_{tasks[0]}"
+    return Table(name, f"IQM of {comparison.metric} by {key}{where}", list(rows.values()))
+
+
+def _head(key: str, value: Value) -> str:
+    return f"{key.rpartition('.')[2]}={say(value)}"
 
 
 def run_table(comparison: Comparison) -> Table:

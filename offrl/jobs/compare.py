@@ -65,7 +65,7 @@ def _load(config: dict[str, Any]) -> Runs:
 
 def _compare(runs: Runs, config: dict[str, Any]) -> Comparison:
     by = [config["by"]] if isinstance(config["by"], str) else config["by"]
-    return compare(runs, by, config["metric"], config["x"], config["at"], config["failed"])
+    return compare(runs, by, config["metric"], config["x"], config["at"], config["failed"], config["pivot"])
 
 
 def _target(comparison: Comparison, config: dict[str, Any]) -> float | None:

@@ -22,7 +22,16 @@ from tests.compare.fabricated import config, run, sweep
 
 def job(runs: Path | str, to: Path, **more: Any) -> dict[str, Any]:
     """The config of `offrl compare`."""
-    base = {"runs": str(runs), "to": str(to), "by": None, "where": None, "metric": None, "x": "step", "at": "last"}
+    base = {
+        "runs": str(runs),
+        "to": str(to),
+        "by": None,
+        "pivot": None,
+        "where": None,
+        "metric": None,
+        "x": "step",
+        "at": "last",
+    }
     rest = {"failed": "leave_out", "target": None, "level": 0.95, "replicates": 200, "watch": False, "every": 5.0}
     return base | rest | {"seed": 0} | more
 
@@ -112,6 +121,22 @@ def test_returns_of_different_tasks_are_not_mixed_and_scores_are(tmp_path: Path)
     assert {"curves.png", "curves.svg", "aggregates.png", "profile.png", "scores.md"} <= names(tmp_path / "out")
 
 
+def test_a_pivot_has_a_column_for_each_value(tmp_path: Path) -> None:
+    scores = {("sac", 1): 10.0, ("sac", 3): 20.0, ("td3", 1): 30.0, ("td3", 10): 40.0}
+    for number, ((algo, n_step), level) in enumerate(scores.items()):
+        for seed in range(4):
+            node = config(algo, "hopper", seed, trainer={"steps": 1000, "n_step": n_step})
+            run(tmp_path / "s" / f"{number}_{seed}", node, [0.0, level + seed])
+    compare_job(job(tmp_path / "s", tmp_path / "out", by="algo", pivot="trainer.n_step"), tmp_path)
+    table = (tmp_path / "out" / "pivot.csv").read_text()
+    rows = {row["group"]: row for row in csv.DictReader(table.splitlines())}
+    assert set(rows) == {"SAC", "TD3"}
+    assert [key for key in rows["SAC"] if " " not in key] == ["group", "n_step=1", "n_step=3", "n_step=10"]
+    middles = {(algo.lower(), n): row[f"n_step={n}"] for algo, row in rows.items() for n in (1, 3, 10)}
+    assert {key: float(cell) for key, cell in middles.items() if cell} == {k: v + 1.5 for k, v in scores.items()}
+    assert (tmp_path / "out" / "report.html").read_text().count("IQM of evaluation/return by trainer.n_step") == 1
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -136,6 +161,7 @@ def test_the_report_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ({"runs": None}, "give runs="),
         ({"runs": "nowhere"}, "no run folder there"),
         ({"metric": "evaluation/retrun"}, "did you mean 'evaluation/return'"),
+        ({"pivot": "algo.policy_nose"}, "pivot=algo.policy_nose.*did you mean"),
         ({"at": "middle"}, "at=middle should be last or best or mean"),
         ({"where": "seed > 5"}, "no run is left"),
         ({"level": 95}, "level=95 should be between 0 and 1"),
