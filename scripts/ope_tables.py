@@ -142,20 +142,20 @@ def shipped(name: str) -> ValueModel:
     return build(cast("dict[str, Any]", OmegaConf.to_container(config.value_model, resolve=True)), "value_model")
 
 
-def models(names: tuple[str, ...] = ("tabular", "linear", "averager", "neural"), size: int = 512) -> None:
+def models(names: tuple[str, ...] = ("tabular", "linear", "neural"), size: int = 512) -> None:
     """Print the root mean squared error of fitted Q evaluation by each model, and its processor time."""
     graph = problems.graph()
     far = ("graph", graph, (0.2, 0.8), (0.8, 0.2), np.eye(graph.states, dtype=np.float32))
     built = {name: shipped(name) for name in names}
     print(f"\n| {size} episodes | true value | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")
-    for name, mdp, b, p, seen in [far, *cases()]:
+    for name, mdp, b, p, seen in [far, *list(cases())[1:]]:  # on ModelFail no model can tell the actions apart
         behaviour, target = problems.everywhere(mdp, b), problems.everywhere(mdp, p)
         truth = float(expected_return(mdp, target))
         cells: list[str] = []
         for model in built.values():
             squared, began = 0.0, process_time()
             for repetition in range(FITS):
-                torch.manual_seed(repetition)
+                torch.manual_seed(1000 + repetition)
                 log, _ = record(mdp, behaviour, target, seen, size)
                 squared += (model.values(log, 1, 0)[1][:, 0].mean() - truth) ** 2 / FITS
             cells.append(f"{squared**0.5:.2g} ({(process_time() - began) / FITS:.1f} s)")

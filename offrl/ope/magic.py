@@ -29,9 +29,9 @@ class Magic(Estimator):
     (percentile intervals of 95 % held the true value in one log of seven on Graph).
 
     The paper's interval is one of 50 %. Where few episodes have all the weight it is far too narrow, since no resample
-    shows an episode that is missing, and a good model is then called biased: on ModelWin with 512 episodes the error is
-    three times that of the model with 50 %, and the model's own with 90 %, the level of the code of Voloshin et al.
-    2019.
+    shows an episode that is missing, and a good model is then called biased: on ModelWin with 512 episodes the squared
+    error is 4.3 times that of the model with 50 %, and 1.2 times with 90 %, the level in the code of Voloshin et al.
+    2019 (there of a t interval over parts of the log).
     """
 
     models: ClassVar[bool] = True
