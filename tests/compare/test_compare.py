@@ -161,7 +161,7 @@ def test_the_report_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ({"runs": None}, "give runs="),
         ({"runs": "nowhere"}, "no run folder there"),
         ({"metric": "evaluation/retrun"}, "did you mean 'evaluation/return'"),
-        ({"pivot": "algo.policy_nose"}, "pivot=algo.policy_nose.*did you mean"),
+        ({"pivot": "trainer.nstep"}, "pivot=trainer.nstep.*did you mean"),
         ({"at": "middle"}, "at=middle should be last or best or mean"),
         ({"where": "seed > 5"}, "no run is left"),
         ({"level": 95}, "level=95 should be between 0 and 1"),
