@@ -140,7 +140,8 @@ def _draw_estimates(
     axes.set_ylim(len(rows) - 0.2, -0.5)
     axes.axvline(found.logged, color="#E69F00", linestyle="--", label="behaviour policy")
     if truth is not None:
-        axes.axvline(truth[0], color="black", linewidth=1.0, label="true value")
+        axes.axvline(truth[0], color="black", linewidth=1.0, label="true value ± 2 standard errors")
+        axes.axvspan(truth[0] - 2.0 * truth[1], truth[0] + 2.0 * truth[1], color="black", alpha=0.08, linewidth=0.0)
     reach = [found.logged, *([truth[0]] if truth else []), *(float(row.value or 0.0) for row in rows.values())]
     middle, spread = float(np.median(reach)), max(3.0 * float(np.subtract(*np.percentile(reach, [90, 10]))), 1e-6)
     axes.set_xlim(max(min(reach), middle - spread) - 0.2 * spread, min(max(reach), middle + spread) + 0.2 * spread)
