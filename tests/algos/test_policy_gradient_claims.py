@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from offrl.algos.policy_gradient.state_corrected import state_ratio
 from offrl.build import build
 from offrl.data.dataset import Dataset
 from offrl.errors import UserError
@@ -177,3 +178,36 @@ def test_an_episode_longer_than_the_horizon_is_refused() -> None:
     steps: Steps = make_steps([3, 9], [True, True], DISCRETE)
     with pytest.raises(UserError, match=r"algo\.horizon=9"):
         algorithm("importance_weighted", horizon=5).check_data(steps)
+
+
+def test_state_ratio_is_that_of_the_discounted_distributions() -> None:
+    """w(s) = d_π(s) / d_b(s), by solving for both; with squares of single rows in its loss it would be half that."""
+    discount, generator = 0.9, torch.Generator().manual_seed(1)
+    chances = [[[0.8, 0.2, 0.0, 0.0], [0.1, 0.8, 0.1, 0.0]], [[0.7, 0.2, 0.1, 0.0], [0.0, 0.3, 0.7, 0.0]],
+               [[0.5, 0.3, 0.2, 0.0], [0.1, 0.1, 0.5, 0.3]], [[0.0, 0.0, 0.0, 1.0]] * 2]  # fmt: skip
+    mdp = make_mdp(chances, [[0.0, 0.0]] * 4, discount=discount, terminal=[0, 0, 0, 1], horizon=60)
+    behaviour = torch.tensor([[0.8, 0.2], [0.8, 0.2], [0.7, 0.3], [0.5, 0.5]])
+    target = torch.tensor([[0.3, 0.7], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
+
+    def visits(policy: Tensor) -> Tensor:
+        onward = (policy[:, :, None] * torch.tensor(chances)).sum(1)[:3, :3]
+        return torch.linalg.solve(torch.eye(3) - discount * onward.T, torch.eye(3)[0])
+
+    raw = simulate(mdp, behaviour, 60, 400)
+    over = raw.terminated | raw.truncated
+    mask = (over.cumsum(0) - over.long()) == 0
+    state, action, following, ended = (c[mask] for c in (raw.obs, raw.action, raw.next_obs, raw.terminated))
+    time = torch.arange(60)[:, None].expand_as(raw.obs)[mask]
+    rho = (target / behaviour)[state, action]
+    knobs = node("state_corrected", "network.hidden=[]")
+    algo: Any = build(knobs | {"discount": discount, "ratio_lr": 0.03}, "algo")
+    algo.build(Spec(ObsSpec((4,)), ActionSpec("discrete", (), (2,))))
+    for update in range(1800):
+        rows = torch.randint(len(state), (64,), generator=generator)
+        obs, next_obs = (one_hot(states[rows], 4).double() for states in (state, following))
+        batch = Batch(obs, action[rows], obs[:, 0], discount * (~ended[rows]).double(), next_obs, timestep=time[rows])
+        algo.ratio.descend(algo.ratio_loss, batch, rho[rows])
+        if update in (800, 1400):
+            algo.ratio.lr.mul_(0.2)
+    found = state_ratio(algo.ratio, torch.eye(4))[:3]
+    torch.testing.assert_close(found, visits(target) / visits(behaviour), rtol=0.2, atol=0.0)

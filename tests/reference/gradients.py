@@ -189,9 +189,14 @@ class StateCorrected:
         gaps = torch.stack([torch.stack([((x - y) ** 2).sum() for y in points]) for x in points])
         kernel = torch.exp(-gaps / (2 * bandwidth**2 * gaps.mean()))
         total = torch.stack(
-            [mass[i] * mass[j] * kernel[i, j] for i in range(len(mass)) for j in range(len(mass))]
+            [
+                mass[i] * mass[j] * kernel[i, j]
+                for i in range(len(mass))
+                for j in range(len(mass))
+                if i % len(rho) != j % len(rho)
+            ]
         ).sum()
-        descend(self.ratio_adam, total / len(rho) ** 2)
+        descend(self.ratio_adam, total / (len(rho) * (len(rho) - 1)))
         weight = (visits * w(b.obs) * rho).detach()
         target = (b.reward + b.discount * self.value(b.next_obs).squeeze(-1)).detach()
         descend(self.value_adam, (weight * (self.value(b.obs).squeeze(-1) - target) ** 2).mean())

@@ -77,8 +77,10 @@ class StateCorrected(Discounted):
         carried = self.visits(batch) * batch.discount * (here * rho - there)
         begun = (batch.timestep == 0) * (1.0 - here)
         points = torch.cat((batch.next_obs, batch.obs)).flatten(1)
-        mass = torch.cat((carried, begun)) / len(rho)
-        loss = mass @ self.kernel(points) @ mass
+        mass = torch.cat((carried, begun))
+        rows = torch.arange(len(rho), device=mass.device).repeat(2)
+        others = rows[:, None] != rows  # a row's own noise, squared, is not residual, and would pull w to 0
+        loss = mass @ (self.kernel(points) * others) @ mass / (len(rho) * (len(rho) - 1))
         return loss, {"ratio/loss": loss, "ratio/mean": here.mean()}
 
     def kernel(self, points: Tensor) -> Tensor:
