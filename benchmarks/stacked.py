@@ -109,7 +109,7 @@ def main() -> None:
                 records.append({"apart": timed(one, cores), "together": timed(all_, 1)})
             content["tasks"][task] = records
             save("stacked", content)
-            print(markdown({"tasks": {task: records}}).splitlines()[-1], flush=True)
+            print(markdown({**content, "tasks": {task: records}}).splitlines()[-1], flush=True)
     print(markdown(content))
 
 
