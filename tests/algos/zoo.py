@@ -28,17 +28,17 @@ SPECS = {
     "multi_discrete": Spec(ObsSpec((OBS,)), ActionSpec("multi_discrete", (2,), (CHOICES, 2))),
 }
 
-LIKE = torch.empty(0)
+LIKE = torch.empty(0)  # on which device
 
 
 def randn(*shape: int) -> Tensor:
-    """Standard normal numbers from the stream of the run: alone or in company."""
-    return noise.normal(shape, LIKE)
+    """Standard normal numbers of the default type, from the stream of the run: alone or in company."""
+    return noise.normal(shape, torch.empty(0))
 
 
 def rand(*shape: int) -> Tensor:
     """Uniform ones."""
-    return noise.uniform(shape, LIKE)
+    return noise.uniform(shape, torch.empty(0))
 
 
 @cache
@@ -54,7 +54,7 @@ def kinds(name: str) -> list[ActionKind]:
     return sorted(target(name).action_kinds)
 
 
-PAIRS = [(name, kind) for name in NAMES for kind in kinds(name)]
+PAIRS: list[tuple[str, ActionKind]] = [(name, kind) for name in NAMES for kind in kinds(name)]
 
 
 def small(name: str, **knobs: object) -> Algorithm:
