@@ -28,7 +28,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "algorithms" / "README.md"
 HEADER = """# Algorithms
 
 One row for each `algo=`. `scripts/make_zoo_table.py` writes this page from the configs and the classes: change those.
-How an algorithm is written: [writing.md](writing.md).
+How an algorithm is written: [writing.md](writing.md). What each one earns, small: [figures.md](figures.md).
 
 - **Trainers**: the one that the algorithm's YAML chooses stands first; `trainer=` takes any of the others.
 - **Heads**: what `policy=` may be with continuous actions. Discrete ones always take the categorical head.

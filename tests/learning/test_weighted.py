@@ -29,10 +29,9 @@ def reached(name: str, folder: Path) -> float:
     [
         ("awac", -400),  # measured −289
         ("awr", -350),  # −240
-        ("bcq", -400),
-        ("crr", -400),
+        ("bcq", -300),  # −179
+        ("crr", -400),  # −259
         ("crr_indicator", -300),  # −169
-        ("decision_transformer", -450),
         ("iql", -400),  # −287
         ("marwil_mc", -550),  # −398
         ("mpo", -300),  # −169
