@@ -207,8 +207,9 @@ class _Reading:
             wrong = np.flatnonzero(~((probability > 0) & (probability <= 1)))
             if len(wrong):
                 raise UserError(
-                    f"row {wrong[0]} of {self.recipe.path} has {names[0]}={probability[wrong[0]]:g}: the probability of "
-                    f"what was done is above 0 and at most 1 (a density: dataset.log_prob); {len(wrong):,} rows are not"
+                    f"row {wrong[0]} of {self.recipe.path} has {names[0]}={probability[wrong[0]]:g}: the probability "
+                    f"of what was done is above 0 and at most 1 (a density: dataset.log_prob); "
+                    f"{len(wrong):,} rows are not"
                 )
             value = np.log(probability)
         else:
