@@ -84,7 +84,7 @@ def begun(config: dict[str, Any], rows: int, choices: int, folder: Path) -> Trai
             logger=NoLogger(),
             config=config,
             device=torch.device(config["hardware"]["device"]),
-            compile=choose(config["hardware"], trainer, algo, {}, alone=True).compiled,
+            compile=choose(config["hardware"], trainer, algo, {}).compiled,
             updates_per_call=config["hardware"]["updates_per_call"],
             seed=config["seed"],
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class _Streams(threading.local):
 
     own: torch.Generator | None = None  # None: torch's
     stacked: Sequence[torch.Generator] = ()  # of the runs that compute as one at the moment
+    noted: list[Callable[[], Tensor]] | None = None  # how each of their draws is made, where somebody asked
+    given: Iterator[Tensor] | None = None  # what they get instead of drawing
 
 
 _streams = _Streams()  # like torch's own generator it belongs to the process, not to an object
@@ -82,6 +85,26 @@ def stacked(streams: Sequence[torch.Generator]) -> Generator[None]:
         _streams.stacked = ()
 
 
+@contextlib.contextmanager
+def noted(draws: list[Callable[[], Tensor]]) -> Generator[None]:
+    """Within the block add to `draws`, for each draw of stacked runs, what makes it once more: [runs, …]."""
+    _streams.noted = draws
+    try:
+        yield
+    finally:
+        _streams.noted = None
+
+
+@contextlib.contextmanager
+def given(values: Sequence[Tensor]) -> Generator[None]:
+    """Within the block stacked runs get these [runs, …], in this order, instead of drawing."""
+    _streams.given = iter(values)
+    try:
+        yield
+    finally:
+        _streams.given = None
+
+
 def get_state() -> Tensor:
     """Where the CPU's stream of this thread is."""
     return torch.get_rng_state() if _streams.own is None else _streams.own.get_state()
@@ -101,14 +124,27 @@ def _drawn(draw: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dty
     if not _streams.stacked:
         own = _streams.own if device.type == "cpu" else None  # a GPU has one generator, which its runs share
         return draw(shape, dtype=dtype, device=device, generator=own)
-    runs = len(_streams.stacked)
+    if _streams.given is not None:
+        return run_axis.per_run(next(_streams.given))
+    make = partial(_for_all, draw, shape, dtype, device, _streams.stacked)
+    if _streams.noted is not None:
+        _streams.noted.append(make)
     with run_axis.suspended():
-        if device.type == "cpu":
-            parts = [draw(shape, dtype=dtype, device=device, generator=own) for own in _streams.stacked]
-            values = torch.stack(parts)
-        else:
-            values = draw((runs, *shape), dtype=dtype, device=device)
+        values = make()
     return run_axis.per_run(values)
+
+
+def _for_all(
+    draw: Callable[..., Tensor],
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    streams: Sequence[torch.Generator],
+) -> Tensor:
+    """[runs, *shape]: of each run what it would have drawn alone."""
+    if device.type == "cpu":
+        return torch.stack([draw(shape, dtype=dtype, device=device, generator=own) for own in streams])
+    return draw((len(streams), *shape), dtype=dtype, device=device)
 
 
 def _exponential(

@@ -43,6 +43,11 @@ def is_per_run(tensor: Tensor) -> bool:
     return functorch.is_batchedtensor(tensor) and functorch.maybe_get_level(tensor) == functorch.maybe_current_level()
 
 
+def is_traced() -> bool:
+    """Whether what is computed now is also written down as a graph (`make_fx`)."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+
+
 def whole(tensor: Tensor, runs: int) -> Tensor:
     """[N, …] of a tensor that is computed within `entered`; what does not depend on the run is repeated."""
     if not is_per_run(tensor):

@@ -69,7 +69,10 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     member = here()
     if member is not None:
         member.join(algo)
-    compiling = choose(config["hardware"], trainer, algo, home.facts, alone=member is None and ranks is None)
+    devices = ranks.count if ranks is not None else 1
+    compiling = choose(config["hardware"], trainer, algo, home.facts, in_company=member is not None, devices=devices)
+    if member is not None:
+        member.company.compile = compiling.compiled
     home.note(**compiling.facts())
     if compiling.compiled or config["hardware"]["compile"] is True:
         print(f"compile: {'yes' if compiling.compiled else 'no'}, for {compiling.why}")

@@ -43,7 +43,9 @@ class Learner(nn.Module, Generic[M]):
         self.in_bfloat16 = False  # multiply matrices in bfloat16 within the loss
         self.average: Callable[[list[Tensor]], None] | None = None  # over devices that share a batch; None: one has all
         self.register_buffer("lr", torch.tensor(lr))
-        self.register_buffer("step", torch.zeros(()))
+        self.register_buffer(
+            "step", torch.zeros((), dtype=torch.float32)
+        )  # exact up to 2^24, where it no longer matters
         for i, parameter in enumerate(network.parameters()):
             self.register_buffer(f"first{i}", torch.zeros_like(parameter))
             self.register_buffer(f"second{i}", torch.zeros_like(parameter))
@@ -104,13 +106,16 @@ class Learner(nn.Module, Generic[M]):
         constants: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": self.eps}
         constants |= {"amsgrad": False, "maximize": False}
         if torch.compiler.is_compiling():
-            steps = [self.step.clone() for _ in parameters]  # it counts each one up
+            steps = [self.step.to(each.dtype, copy=True) for each in parameters]  # it counts each one up
             adam(
                 parameters, gradients, first, second, [], steps, lr=self.lr, foreach=True, capturable=True, **constants
             )
             self.step.add_(1.0)
             return
         self._step.add_(1.0)
+        if run_axis.is_traced():
+            self._adam_by_elements(gradients)
+            return
         if self.runs is None or _all_equal(self._lr):
             lr, steps = self._lr.view(-1)[0], self._steps
             torch._fused_adam_(parameters, gradients, first, second, [], steps, lr=lr, **constants)
@@ -119,6 +124,17 @@ class Learner(nn.Module, Generic[M]):
             lists = ([tensor[run] for tensor in part] for part in (parameters, gradients, first, second))
             steps = [self._step[run]] * len(parameters)
             torch._fused_adam_(*lists, [], steps, lr=self._lr[run], **constants)  # pyright: ignore[reportCallIssue]
+
+    def _adam_by_elements(self, gradients: list[Tensor]) -> None:
+        """The same of many runs in operations that a compiler can see."""
+        scale, step = run_axis.rate_for, self._step.to(self._lr.dtype)
+        for parameter, gradient, first, second in zip(
+            self._parameters_list, gradients, self._first, self._second, strict=True
+        ):
+            first.lerp_(gradient, 1.0 - 0.9)
+            second.mul_(0.999).addcmul_(gradient, gradient, value=1.0 - 0.999)
+            root = second.sqrt() / scale(second, (1.0 - 0.999**step).sqrt())
+            parameter.sub_(scale(first, self._lr / (1.0 - 0.9**step)) * first / (root + self.eps))
 
     def _whole(self) -> contextlib.AbstractContextManager[object]:
         """Outside of the run axis, where there is one."""

@@ -7,8 +7,9 @@ algorithm that computes for all of them is a copy of one of them, and was writte
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
@@ -41,6 +42,7 @@ class Stack:
         if any(list(map(type, modules)) != list(map(type, self._modules)) for modules in others):
             raise ValueError("members of a stack must be built alike")
         whole = self._join(others)
+        self._tensors = list(whole.values())
         self._beside = [  # what the algorithm keeps outside of tensors
             (module, [modules[number] for modules in others])
             for number, module in enumerate(self._modules)
@@ -82,6 +84,30 @@ class Stack:
         with run_axis.entered(self.runs), noise.stacked(self.streams):
             result = getattr(type(self.one), method)(self.one, *inside)
             return _mapped(result, lambda tensor: run_axis.whole(tensor, self.runs))
+
+    def beside(self) -> list[object]:
+        """What the algorithm keeps outside of tensors."""
+        return [copy.deepcopy(module.get_extra_state()) for module, _ in self._beside]
+
+    def set_beside(self, states: Sequence[object]) -> None:
+        """Put it back."""
+        for (module, _), state in zip(self._beside, states, strict=True):
+            module.set_extra_state(state)
+
+    @contextlib.contextmanager
+    def untouched(self) -> Generator[None]:
+        """Whatever is learnt or drawn inside, the stack goes on afterwards as if it had not been."""
+        tensors, beside = [tensor.clone() for tensor in self._tensors], self.beside()
+        streams = [stream.get_state() for stream in self.streams]
+        try:
+            with torch.random.fork_rng():
+                yield
+        finally:
+            for tensor, before in zip(self._tensors, tensors, strict=True):
+                tensor.copy_(before)
+            for stream, state in zip(self.streams, streams, strict=True):
+                stream.set_state(state)
+            self.set_beside(beside)
 
     def settle(self) -> None:
         """Give the members what the algorithm keeps outside of tensors."""

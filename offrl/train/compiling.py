@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 
-from offrl.algos.base import Algorithm, Solver
+from offrl.algos.base import Algorithm, OnPolicy, Solver
 from offrl.train.loop import Trainer
+
+FEW = 4  # graphs that a stack may need
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,28 @@ class Choice:
 
 
 def choose(
-    hardware: Mapping[str, Any], trainer: Trainer, algo: Algorithm, facts: Mapping[str, Any], *, alone: bool
+    hardware: Mapping[str, Any],
+    trainer: Trainer,
+    algo: Algorithm,
+    facts: Mapping[str, Any],
+    *,
+    in_company: bool = False,
+    devices: int = 1,
 ) -> Choice:
-    """Choose for a run with the `hardware` node, of which `facts` are on record; `alone` unless other runs or other
-    devices share its updates.
-    """
+    """Choose for a run with the `hardware` node, of which `facts` are on record."""
     asked, recorded = hardware["compile"], facts.get("compiling")
     if asked is False:
         return Choice(False, "hardware.compile=false")
-    if not alone:
-        return Choice(False, "what other runs or devices share is not compiled")
+    if devices > 1:
+        return Choice(False, "an update that several devices share is not compiled")
+    if in_company and isinstance(algo, OnPolicy):
+        return Choice(False, "in company only updates on drawn batches are compiled, not those on rollouts")
+    phases = getattr(algo, "policy_delay", 1)
+    if in_company and phases > FEW:
+        return Choice(False, f"in company each of the {phases} phases of algo.policy_delay would be a graph of its own")
     chosen = Choice(True, "hardware.compile=true") if asked is True else _auto(hardware, trainer, algo)
+    if in_company and chosen.compiled:
+        chosen = Choice(True, f"{chosen.why}; as one stack: runs that train side by side are not compiled")
     if asked == "auto" and recorded is not None:
         chosen = Choice(**recorded)
     if not chosen.compiled:
@@ -51,6 +64,8 @@ def choose(
 def _auto(hardware: Mapping[str, Any], trainer: Trainer, algo: Algorithm) -> Choice:
     if isinstance(algo, Solver):
         return Choice(False, "an algorithm that solves has no updates to repeat")
+    if hardware.get("detect_anomaly"):
+        return Choice(False, "hardware.detect_anomaly is about operations as they are written")
     planned, enough = trainer.planned_updates(algo), hardware["compile_from"]
     if planned < enough:
         return Choice(False, f"{planned:,} updates are fewer than hardware.compile_from={enough:,}")

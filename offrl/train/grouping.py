@@ -22,7 +22,7 @@ def groups(configs: Sequence[Mapping[str, Any]]) -> list[list[int]]:
 
 def _kind(config: Mapping[str, Any], number: int) -> str:
     """What runs that train as one have in common."""
-    if config["job"] != "offrl.jobs.train.run" or config.get("algo") is None or config["hardware"]["compile"] is True:
+    if config["job"] != "offrl.jobs.train.run" or config.get("algo") is None:
         return str(number)
     algo = dict(config["algo"])
     for knob in scalar_knobs(cast("type[Algorithm]", locate(algo, "algo"))):

@@ -18,6 +18,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -27,6 +28,7 @@ from offrl.algos.base import Algorithm
 from offrl.data.dataset import Dataset
 from offrl.functional import noise
 from offrl.nn.stack import Stack, joined
+from offrl.nn.stack_graph import CompiledUpdate
 from offrl.train.trial import stacking_pays
 from offrl.train.updater import Meter, Updater
 from offrl.types import Batch, Metrics, Source
@@ -114,6 +116,7 @@ class Company:
     mode: Mode = "auto"
     caught: int = 0  # the signal that asks all of them to stop
     side_by_side: bool = False
+    compile: bool = False  # the update of the stack
     shelf: dict[Hashable, Any] = field(default_factory=dict[Hashable, Any])
     members: list[Member] = field(default_factory=list[Member])
     said: Callable[[str], None] = print
@@ -123,6 +126,7 @@ class Company:
         self._ready = _closed()
         self._running = 0  # members that neither wait nor have ended
         self._stack: Stack | None = None
+        self._update: Callable[[Batch], Metrics] | None = None  # of the stack, on batches that were drawn
         self._sums: Metrics = {}  # [runs]
         self._counts: dict[str, int] = {}
         self._count = max(1, (os.cpu_count() or 1) // torch.get_num_threads())  # that compute at a time, side by side
@@ -265,6 +269,7 @@ class Company:
             self._stacked = list(self.members)
             algos = [cast(Algorithm, member.algo) for member in self._stacked]
             self._stack = Stack(algos, [member.stream for member in self._stacked])
+            self._update = CompiledUpdate(self._stack) if self.compile else partial(self._stack, "update")
         return self._stack
 
     def _act(self, asking: list[Member]) -> None:
@@ -289,9 +294,9 @@ class Company:
             self._part(asking)
             return
         count = min(_request(member).arguments[1] for member in asking)
-        stack = self._ensure_stack()
+        stack, update = self._ensure_stack(), cast("Callable[[Batch], Metrics]", self._update)
         for _ in range(count):
-            self._add(stack("update", self._batch(sources, batch_size)))
+            self._add(update(self._batch(sources, batch_size)))
         stack.settle()
         for member in asking:
             request = _request(member)

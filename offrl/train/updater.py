@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from offrl.algos.base import Algorithm
 from offrl.types import Batch, Metrics, Source, State
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Meter:
@@ -57,6 +59,16 @@ class Meter:
         self.counts = dict(cast("dict[str, int]", state["counts"]))
 
 
+def as_one_graph(function: F, *, on_gpu: bool = False, backend: str = "inductor") -> F:
+    """`function`, compiled. On a CPU it draws the random numbers that it would draw otherwise."""
+    torch._dynamo.config.allow_unspec_int_on_nn_module = (
+        True  # or each value of a phase (REDQ: 20) is a graph of its own
+    )
+    option = "triton.cudagraphs" if on_gpu else "fallback_random"
+    options: dict[str, Any] | None = {option: True} if backend == "inductor" else None
+    return cast(F, torch.compile(function, fullgraph=True, backend=backend, options=options))
+
+
 class Updater:
     """Has an algorithm learn from batches, and keeps what it reports in a meter.
 
@@ -72,9 +84,10 @@ class Updater:
         self.per_call = updates_per_call if compile and (on_gpu or updates_per_call > 1) else 0
         self._bulk, self._update = self._updates, algo.update
         if compile:
-            options: dict[str, Any] = {"triton.cudagraphs" if on_gpu else "fallback_random": True}
-            self._bulk = torch.compile(self._bulk, fullgraph=True, options=options)
-            self._update = torch.compile(self._update, fullgraph=True, options=options)
+            self._bulk, self._update = (
+                as_one_graph(self._bulk, on_gpu=on_gpu),
+                as_one_graph(self._update, on_gpu=on_gpu),
+            )
 
     def run(self, source: Source, count: int) -> None:
         """`count` updates on batches from `source`; those beyond a multiple of `per_call` one by one."""

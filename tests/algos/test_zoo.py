@@ -13,6 +13,7 @@ import torch
 
 from offrl.algos.base import Algorithm
 from offrl.errors import UserError
+from offrl.train.updater import as_one_graph
 from offrl.types import ActionKind, Batch, Metrics
 from scripts.make_zoo_table import target
 from tests.algos.zoo import NAMES, OBS, PAIRS, SPECS, a_batch, kinds, made, node, small, work
@@ -181,65 +182,80 @@ def test_saved_and_loaded_is_the_same(name: str, kind: ActionKind) -> None:
         assert torch.equal(value, fresh.state_dict()[key]), key
 
 
-MANY = 1000  # updates
+FEW, MANY = 10, 1000  # updates
 
-# Rounding differs in the last of 16 digits, and updates amplify it: Adam divides by the root of what may be tiny, and a
-# ReLU or a maximum changes its branch. What ends within 1e-6 after all of them was the same computation; a wrong term,
-# or another random number, is off by the learning rate after one.
-SAME = 1e-6
+# A wrong term, or another random number, is off by the learning rate after one update. Rounding starts at the last
+# digit, and many updates amplify it: a ReLU or a maximum changes its branch, Adam divides by the root of what is tiny.
+# So doubles are held to the same tolerance all along, and floats to one that grows (CQL comes within 0.011).
+IN_DOUBLES, IN_FLOATS = (1e-9, 1e-9), (1e-4, 5e-2)
 
 
-def compiled_pair(name: str, kind: ActionKind, backend: str) -> tuple[Algorithm, Algorithm]:
+def worked(algo: Algorithm, kind: ActionKind, update: Callable[[Batch], Metrics]) -> list[dict[str, Any]]:
+    """The state after few and after many updates by `update`, on what is the same for all."""
+    states: list[dict[str, Any]] = []
+    count = 0
+
+    def counted(batch: Batch) -> Metrics:
+        nonlocal count
+        count += 1
+        metrics = update(batch)
+        if count in (FEW, MANY):
+            states.append(copy.deepcopy(algo.state_dict()))
+        return metrics
+
+    cast(Any, algo).update = counted
+    torch.manual_seed(4)
+    while count < MANY:
+        work(algo, kind, updates=MANY)
+    return states
+
+
+def assert_compiling_changes_nothing(
+    name: str, kind: ActionKind, backend: str, tolerances: tuple[float, float]
+) -> None:
     """The same work done as written, and with `update` compiled as one graph."""
     torch._dynamo.reset()
-    options: dict[str, Any] | None = {"fallback_random": True} if backend == "inductor" else None  # as the updater does
     plain, traced = made(name, kind), made(name, kind)
-    compiled = torch.compile(traced.update, fullgraph=True, backend=backend, options=options)
-    for algo, update in ((plain, plain.update), (traced, compiled)):
-        count = 0
-
-        def counted(batch: Batch, update: Callable[[Batch], Metrics] = update) -> Metrics:
-            nonlocal count
-            count += 1
-            return update(batch)
-
-        cast(Any, algo).update = counted
-        torch.manual_seed(4)
-        while count < MANY:
-            work(algo, kind, updates=MANY)
-    return plain, traced
-
-
-def assert_close(plain: Algorithm, traced: Algorithm) -> None:
-    """Every entry of the state agrees."""
-    for key, value in plain.state_dict().items():
-        assert value.isfinite().all(), key
-        torch.testing.assert_close(
-            value, traced.state_dict()[key], rtol=SAME, atol=SAME, msg=lambda text, key=key: f"{key}: {text}"
-        )
+    both = worked(plain, kind, plain.update), worked(traced, kind, as_one_graph(traced.update, backend=backend))
+    for expected, state, tolerance in zip(*both, tolerances, strict=True):
+        for key, value in expected.items():
+            assert value.isfinite().all(), key
+            torch.testing.assert_close(
+                state[key], value, rtol=tolerance, atol=tolerance, msg=lambda text, key=key: f"{key}: {text}"
+            )
 
 
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("name", ["iql", "td3"])
 def test_compiled_equals_eager(name: str) -> None:
-    """Over 1,000 updates, the whole update as one graph: TD3 has a phase, IQL three losses."""
-    assert_close(*compiled_pair(name, kinds(name)[0], "eager"))
+    """The whole update as one graph: TD3 has a phase, IQL three losses."""
+    assert_compiling_changes_nothing(name, kinds(name)[0], "eager", IN_DOUBLES)
+
+
+@pytest.fixture
+def tolerances(name: str, request: pytest.FixtureRequest) -> tuple[float, float]:
+    """In double precision, except where a 0-d tensor moves (a temperature, a falling learning rate): torch's
+    decompositions take one of doubles for a Python number (as of 2.13), and lose what is written into it."""
+    algo = made(name, kinds(name)[0])
+    single = [key for key, value in algo.state_dict().items() if value.dim() == 0 and value.is_floating_point()]
+    if getattr(algo, "anneal_lr", False) or not all(key.endswith((".lr", ".step")) for key in single):
+        return IN_FLOATS
+    request.getfixturevalue("double_precision")
+    return IN_DOUBLES
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
-def test_compiled_equals_eager_for_all(name: str, kind: ActionKind) -> None:
+def test_compiled_equals_eager_for_all(name: str, kind: ActionKind, tolerances: tuple[float, float]) -> None:
     """The same for the whole zoo, through torch's decompositions and functionalisation."""
-    assert_close(*compiled_pair(name, kind, "aot_eager"))
+    assert_compiling_changes_nothing(name, kind, "aot_eager", tolerances)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("name", NAMES)
-def test_inductor_equals_eager(name: str) -> None:
+def test_inductor_equals_eager(name: str, tolerances: tuple[float, float]) -> None:
     """The same through the compiler that users get."""
-    assert_close(*compiled_pair(name, kinds(name)[0], "inductor"))
+    assert_compiling_changes_nothing(name, kinds(name)[0], "inductor", tolerances)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ import torch
 
 from offrl.build import build
 from offrl.log.metrics import read_metrics
+from offrl.nn.stack_graph import CompiledUpdate
 from offrl.train import compiling
 from offrl.train.compiling import Choice, choose
 from offrl.train.run import train
+from offrl.train.together import Company, here
+from offrl.types import Batch, Metrics
 from tests.train.kit import RUNS, begin, config, same
 
 HARDWARE = {"device": "cpu", "compile": "auto", "compile_from": 120}  # a small offline run has 120 updates
@@ -33,8 +37,8 @@ def _cheaply(monkeypatch: pytest.MonkeyPatch) -> None:
     """One graph, computed by ordinary operators: no compiler is needed."""
     real = torch.compile
 
-    def cheap(function: Any, *, fullgraph: bool, options: object) -> Any:
-        del options
+    def cheap(function: Any, *, fullgraph: bool, **others: object) -> Any:
+        del others
         return real(function, fullgraph=fullgraph, backend="eager")
 
     torch._dynamo.reset()
@@ -54,7 +58,7 @@ def test_auto_goes_by_the_number_of_updates(name: str, monkeypatch: pytest.Monke
     trainer, algo = made(name)
     assert trainer.planned_updates(algo) == AUTO[name]
     for enough, compiled in ((AUTO[name], name != "solve"), (AUTO[name] + 1, False)):
-        assert choose(HARDWARE | {"compile_from": enough}, trainer, algo, {}, alone=True).compiled is compiled
+        assert choose(HARDWARE | {"compile_from": enough}, trainer, algo, {}).compiled is compiled
 
 
 def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,10 +67,10 @@ def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     run = made("offline")
     for began in (Choice(True, "it was long"), Choice(False, "it was short")):
         for enough in (1, 1000):
-            assert choose(HARDWARE | {"compile_from": enough}, *run, began.facts(), alone=True) == began
+            assert choose(HARDWARE | {"compile_from": enough}, *run, began.facts()) == began
         for asked in (True, False):
-            assert choose(HARDWARE | {"compile": asked}, *run, began.facts(), alone=True).compiled is asked
-    assert not choose(HARDWARE | {"compile": True}, *run, {}, alone=False).compiled
+            assert choose(HARDWARE | {"compile": asked}, *run, began.facts()).compiled is asked
+    assert not choose(HARDWARE | {"compile": True}, *run, {}, devices=2).compiled
 
 
 def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +82,7 @@ def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", broken)
     run = made("offline")
     for asked in (True, "auto"):
-        chosen = choose(HARDWARE | {"compile": asked}, *run, {}, alone=True)
+        chosen = choose(HARDWARE | {"compile": asked}, *run, {})
         assert chosen == Choice(False, "this machine cannot compile: No working C++ compiler found")
 
 
@@ -99,6 +103,45 @@ def test_a_compiled_run_is_the_same_run(tmp_path: Path) -> None:
         torch.testing.assert_close(value, whole[key], rtol=1e-4, atol=1e-5, msg=key)
     finished("parts", compile=True, updates=20)
     assert same(whole, finished("parts", compile=True, updates=40, resume=True))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_cheaply")
+def test_a_compiled_company_stops_and_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each run in it is the run alone, but for rounding."""
+    calls: list[int] = []
+    real = CompiledUpdate.__call__
+
+    def counted(self: CompiledUpdate, batch: Batch) -> Metrics:
+        calls.append(len(batch.reward))
+        return real(self, batch)
+
+    monkeypatch.setattr(CompiledUpdate, "__call__", counted)
+
+    def run(place: Path, updates: int, resume: bool) -> dict[str, Any]:
+        words = (*RUNS["offline"], f"trainer.updates={updates}", "trainer.checkpoint_interval=10", "evaluation=none")
+        trainer, context = begin(place, config(*words))
+        context.member = here()
+        if context.member is not None:
+            context.member.join(context.algo)
+        train(trainer, context, resume)
+        return context.algo.state_dict()
+
+    def together(place: str, updates: int, resume: bool = False) -> list[dict[str, Any]]:
+        jobs = [partial(run, tmp_path / place / str(number), updates, resume) for number in range(2)]
+        states = Company(mode="stack", compile=True).run(jobs, seeds=range(2))
+        for state in states:
+            if isinstance(state, BaseException):
+                raise state
+        return cast("list[dict[str, Any]]", states)
+
+    whole = together("whole", 20)
+    assert calls == [2] * 20
+    for key, value in run(tmp_path / "alone", 20, resume=False).items():
+        torch.testing.assert_close(whole[0][key], value, rtol=1e-4, atol=1e-5, msg=key)
+    together("parts", 10)
+    for state, parts in zip(whole, together("parts", 20, resume=True), strict=True):
+        assert same(state, parts)
 
 
 @pytest.mark.slow
