@@ -1,7 +1,7 @@
 """Write docs/algorithms/figures.md: what each algorithm earns on the toy of the generic tests and on small tasks,
 beside other libraries, read off `toys.json` and `learning_small.json` in `benchmarks/results` and `figures.yaml`.
 
-python scripts/make_figures_page.py
+python -m scripts.make_figures_page
 """
 
 from __future__ import annotations
