@@ -61,9 +61,8 @@ class Meter:
 
 def as_one_graph(function: F, *, on_gpu: bool = False, backend: str = "inductor") -> F:
     """`function`, compiled. On a CPU it draws the random numbers that it would draw otherwise."""
-    torch._dynamo.config.allow_unspec_int_on_nn_module = (
-        True  # or each value of a phase (REDQ: 20) is a graph of its own
-    )
+    # Or each value of a phase (REDQ has 20) would be a graph of its own.
+    torch._dynamo.config.allow_unspec_int_on_nn_module = True  # pyright: ignore[reportPrivateUsage]
     option = "triton.cudagraphs" if on_gpu else "fallback_random"
     options: dict[str, Any] | None = {option: True} if backend == "inductor" else None
     return cast(F, torch.compile(function, fullgraph=True, backend=backend, options=options))
