@@ -252,6 +252,7 @@ def test_compiled_equals_eager_for_all(name: str, kind: ActionKind, tolerances: 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
 def test_inductor_equals_eager(name: str, tolerances: tuple[float, float]) -> None:
     """The same through the compiler that users get."""

@@ -60,12 +60,14 @@ def test_every_compiled_stack_learns_the_same(name: str, kind: ActionKind) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["dqn", "td3", "sac", "iql"])
 def test_through_the_compiler_that_users_get(name: str) -> None:
     both(name, kinds(name)[0], "inductor")
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", ["dqn", "iql"])
 def test_as_a_cuda_graph(name: str) -> None:
