@@ -28,7 +28,7 @@ class Row:
     ours: tuple[str, ...]
     plain: bool = True
     jax: bool = False
-    compiled: bool = False  # ours, with `hardware.compile=true`
+    compiled: bool = False  # ours also as one graph, as `hardware.compile=auto` has it in runs of 50,000 updates
     batch_size: int = 256
     choices: int = 0  # discrete actions
 
@@ -51,7 +51,7 @@ def contenders(name: str, threads: int, peers: dict[str, Path]) -> Sequence[Cont
     """Who takes part."""
     row, here = ROWS[name], Path(sys.executable)
     shape = ("--batch-size", str(row.batch_size), "--choices", str(row.choices))
-    words = (*row.ours, f"algo.batch_size={row.batch_size}", f"hardware.threads={threads}")
+    words = (*row.ours, f"algo.batch_size={row.batch_size}", f"hardware.threads={threads}", "hardware.compile=false")
     ours = ("--count", str(COUNT), "--choices", str(row.choices), *words)
     args = ("--algo", name, "--threads", str(threads), *shape)
     found = [Contender(OURS, here, "benchmarks.ours", ours)]
