@@ -13,6 +13,7 @@ from torch import nn
 
 from benchmarks import comparison, page, products, run, stacked, start_up, updates
 from benchmarks.harness import RESULTS, ROOT
+from benchmarks.peers.record import fill
 
 
 def side(*rates: tuple[float, float]) -> dict[str, Any]:
@@ -38,6 +39,22 @@ def test_rates_are_medians_and_ratios_those_of_rounds() -> None:
     assert header == "| updates/s | offrl | plain | offrl / plain | products alone | share of it |"
     assert iql == "| iql | 5 (10) | 2.5 (2.5) | 2.00 (2.00) | 10 (20) | 50% |"
     assert dqn == "| dqn | 1,000 (1,000) | - | - | - | - |"
+
+
+def test_a_record_grows_by_the_seeds_that_it_lacks(tmp_path: Path) -> None:
+    trained: list[int] = []
+
+    def train(seed: int) -> dict[str, Any]:
+        trained.append(seed)
+        return {"seed": seed, "curve": [[1, 2.0]]}
+
+    out = tmp_path / "record.json"
+    fill(out, {"algo": "SAC", "starts": (1, 2)}, [0, 1], train)
+    fill(out, {"algo": "SAC", "starts": (1, 2)}, [1, 2], train)
+    assert trained == [0, 1, 2]
+    assert [run["seed"] for run in json.loads(out.read_text())["runs"]] == [0, 1, 2]
+    fill(out, {"algo": "SAC", "starts": (3, 4)}, [2], train)
+    assert [run["seed"] for run in json.loads(out.read_text())["runs"]] == [2]
 
 
 def test_the_page_has_a_place_for_every_table() -> None:

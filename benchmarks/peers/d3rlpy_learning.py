@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ import torch
 from d3rlpy.algos.qlearning.base import QLearningAlgoBase
 from d3rlpy.metrics.utility import evaluate_qlearning_with_environment, evaluate_transformer_with_environment
 
+from benchmarks.peers.record import fill
 from benchmarks.peers.starts import Starts
 
 
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace, dataset: d3rlpy.dataset.MDPDataset, seed: int)
 
 
 def main() -> None:
-    """Train every seed in turn and rewrite the output after each."""
+    """Train the seeds that the output lacks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algo", required=True, help="bc, td3_bc, iql, cql; with settings also DQN, BCQ, CRR …")
     parser.add_argument("--data", type=Path, required=True)
@@ -134,19 +134,10 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     dataset = load(args.data, gym.make(args.env).action_space)
-    results = {
-        "version": d3rlpy.__version__,
-        "algo": args.algo,
-        "env": args.env,
-        "updates": args.updates,
-        "settings": args.settings,
-        "runs": [],
+    about = {"version": d3rlpy.__version__} | {
+        name: getattr(args, name) for name in ("algo", "env", "updates", "interval", "episodes", "starts", "settings")
     }
-    for seed in args.seeds:
-        results["runs"].append(run(args, dataset, seed))
-        aside = args.out.with_suffix(".tmp")
-        aside.write_text(json.dumps(results, indent=1))
-        os.replace(aside, args.out)
+    fill(args.out, about, args.seeds, lambda seed: run(args, dataset, seed))
 
 
 if __name__ == "__main__":

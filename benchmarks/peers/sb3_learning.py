@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
 
+from benchmarks.peers.record import fill
 from benchmarks.peers.starts import Starts
 
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Train every seed in turn and rewrite the output after each."""
+    """Train the seeds that the output lacks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--algo", required=True)
     parser.add_argument("--env", required=True)
@@ -82,12 +82,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    results = {"version": stable_baselines3.__version__, **vars(args), "out": args.out.name, "runs": []}
-    for seed in args.seeds:
-        results["runs"].append(run(args, seed))
-        aside = args.out.with_suffix(".tmp")
-        aside.write_text(json.dumps(results, indent=1))
-        os.replace(aside, args.out)
+    about = {"version": stable_baselines3.__version__} | {
+        name: getattr(args, name) for name in ("algo", "env", "steps", "interval", "episodes", "starts", "settings")
+    }
+    fill(args.out, about, args.seeds, lambda seed: run(args, seed))
 
 
 if __name__ == "__main__":
