@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,12 @@ def draw(path: Path, name: str, found: Assessment, truth: tuple[float, float] | 
     _draw_estimates(left, rows, kinds, found, truth)
     figure.legend(loc="outside lower left", ncols=5, fontsize=8, frameon=False)
     if found.support.ess_by_step:
-        middle.semilogy(np.arange(1, len(found.support.ess_by_step) + 1), np.maximum(found.support.ess_by_step, 0.5))
+        count = np.maximum(found.support.ess_by_step, 0.5)
+        middle.plot(np.arange(1, len(count) + 1), count)
+        if count.max() > 10.0 * count.min():
+            middle.set_yscale("log")
+        else:
+            middle.set_ylim(bottom=0.0)
     middle.set(xlabel="step", ylabel="effective episodes", title="support")
     foretold, true, weight = found.reliability
     kept = weight > 0.0
@@ -142,10 +147,22 @@ def _draw_estimates(
     if truth is not None:
         axes.axvline(truth[0], color="black", linewidth=1.0, label="true value ± 2 standard errors")
         axes.axvspan(truth[0] - 2.0 * truth[1], truth[0] + 2.0 * truth[1], color="black", alpha=0.08, linewidth=0.0)
-    reach = [found.logged, *([truth[0]] if truth else []), *(float(row.value or 0.0) for row in rows.values())]
-    middle, spread = float(np.median(reach)), max(3.0 * float(np.subtract(*np.percentile(reach, [90, 10]))), 1e-6)
-    axes.set_xlim(max(min(reach), middle - spread) - 0.2 * spread, min(max(reach), middle + spread) + 0.2 * spread)
+    axes.set_xlim(*_limits([found.logged, *([truth[0]] if truth else [])], rows.values(), kinds))
     axes.set_xlabel("expected return (intervals that reach an edge go beyond it)")
+
+
+def _limits(marks: list[float], rows: Iterable[Estimate], kinds: list[str]) -> tuple[float, float]:
+    """A range in which most estimates and intervals are seen; what is far off would flatten the others."""
+    rows = list(rows)
+    known = [bounds for row in rows for kind in kinds if (bounds := _known(row, kind))]
+    ends = np.array([(bounds.low, bounds.high) for bounds in known if bounds.high is not None], float).reshape(-1, 2)
+    widths = ends[:, 1] - ends[:, 0]
+    usual = ends[widths <= 3.0 * np.median(widths)] if len(ends) else ends
+    reach = [*marks, *(float(row.value or 0.0) for row in rows), *usual.ravel().tolist()]
+    middle, spread = float(np.median(reach)), max(3.0 * float(np.subtract(*np.percentile(reach, [90, 10]))), 1e-6)
+    low, high = max(min(reach), middle - spread), min(max(reach), middle + spread)
+    margin = 0.05 * (high - low) + 1e-6
+    return low - margin, high + margin
 
 
 def _known(row: Estimate, kind: str) -> Bounds | None:
