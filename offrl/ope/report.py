@@ -111,7 +111,7 @@ def draw(path: Path, name: str, found: Assessment, truth: tuple[float, float] | 
         if count.max() > 10.0 * count.min():
             middle.set_yscale("log")
         else:
-            middle.set_ylim(bottom=0.0)
+            middle.set_ylim(0.0, 1.05 * count.max())
     middle.set(xlabel="step", ylabel="effective episodes", title="support")
     foretold, true, weight = found.reliability
     kept = weight > 0.0
