@@ -188,9 +188,9 @@ FEW, MANY = 10, 1000  # updates
 # digit, and many updates amplify it: a ReLU or a maximum changes its branch, Adam divides by the root of what is tiny.
 # So doubles are held to the same tolerance all along, and floats to one that grows (CQL comes within 0.011).
 IN_DOUBLES, IN_FLOATS = (1e-9, 1e-9), (1e-4, 5e-2)
-# Natural steps multiply a difference all along: 1e-16 after one, 1e-9 after 10, 1e-6 after 120 (NPG; TRPO 2e-7 after 40),
-# and after 1,000 two runs have nothing in common. So only the first are compared.
-CHAOTIC = dict.fromkeys(("npg", "trpo"), (1e-7, math.inf))
+# Natural steps multiply a difference all along: 1e-16 after one, 1e-9 after 10, 1e-6 after 120 (NPG; TRPO 2e-7 after
+# 40), and after 1,000 two runs have nothing in common. So only the first are compared.
+CHAOTIC: dict[str, tuple[float, float]] = dict.fromkeys(("npg", "trpo"), (1e-7, math.inf))
 
 
 def worked(algo: Algorithm, kind: ActionKind, update: Callable[[Batch], Metrics]) -> list[dict[str, Any]]:
