@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -26,34 +26,28 @@ from offrl.train.compiling import choose
 from offrl.train.estimate import Estimation, Judge
 from offrl.train.evaluator import Evaluation, Evaluator
 from offrl.train.loop import RunContext, Trainer
+from offrl.train.ranks import Ranks
 from offrl.train.ranks import here as ranks_here
 from offrl.train.run import train
 from offrl.train.rundir import RunDir, now, surroundings
-from offrl.train.together import here
+from offrl.train.together import Member, here
 from offrl.types import Spec
+
+
+class Parts(NamedTuple):
+    """What a config describes, built, and found to fit together."""
+
+    algo: Algorithm
+    trainer: Trainer
+    env: Env | None
+    dataset: Dataset | None
+    spec: Spec
 
 
 def run(config: dict[str, Any], folder: Path) -> float | None:
     """Train as `config` says, into `folder`; returns the headline: the last evaluation's score, or else its return."""
-    check_experience(config)
-    shorten(config)
-    choose_env(config)
     device = torch.device(config["hardware"]["device"])
-    algo = cast(Algorithm, build(config["algo"], "algo"))
-    trainer = cast(Trainer, build(config["trainer"], "trainer"))
-    check_windows(algo, config["trainer"])
-    env = cast(Env, build(config["env"], "env")) if config["env"] else None
-    dataset = _load_dataset(config, trainer, algo, env, device)
-    spec = env.spec() if env is not None else cast(Dataset, dataset).spec
-    check_actions(type(algo), spec, env.name if env is not None else config["name"])
-    if dataset is not None:
-        algo.check_data(dataset.steps)
-    if env is not None and dataset is not None:
-        check_matches(dataset.spec, spec, env_name=env.name)
-    algo.build(spec)
-    algo.to(device)
-    if config["hardware"]["precision"] == "bf16":
-        use_bfloat16(algo)
+    algo, trainer, env, dataset, spec = parts = _build(config, device)
     ranks = ranks_here(device)
     if ranks is not None:
         ranks.share(algo, config["seed"])
@@ -69,13 +63,6 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     member = here()
     if member is not None:
         member.join(algo)
-    devices = ranks.count if ranks is not None else 1
-    compiling = choose(config["hardware"], trainer, algo, home.facts, in_company=member is not None, devices=devices)
-    if member is not None:
-        member.company.compile = compiling.compiled
-    home.note(**compiling.facts())
-    if compiling.compiled or config["hardware"]["compile"] is True:
-        print(f"compile: {'yes' if compiling.compiled else 'no'}, for {compiling.why}")
     context = RunContext(
         algo=algo,
         spec=spec,
@@ -87,7 +74,7 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
         logger=logger,
         config=config,
         device=device,
-        compile=compiling.compiled,
+        compile=_compiles(config["hardware"], parts, home, member, ranks),
         updates_per_call=config["hardware"]["updates_per_call"],
         seed=config["seed"],
         member=member,
@@ -95,6 +82,43 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     )
     train(trainer, context, resume=config["resume"])
     return _say_result(context)
+
+
+def _build(config: dict[str, Any], device: torch.device) -> Parts:
+    """Build everything, and refuse what does not fit before any training."""
+    check_experience(config)
+    shorten(config)
+    choose_env(config)
+    algo = cast(Algorithm, build(config["algo"], "algo"))
+    trainer = cast(Trainer, build(config["trainer"], "trainer"))
+    check_windows(algo, config["trainer"])
+    env = cast(Env, build(config["env"], "env")) if config["env"] else None
+    dataset = _load_dataset(config, trainer, algo, env, device)
+    spec = env.spec() if env is not None else cast(Dataset, dataset).spec
+    check_actions(type(algo), spec, env.name if env is not None else config["name"])
+    if dataset is not None:
+        algo.check_data(dataset.steps)
+    if env is not None and dataset is not None:
+        check_matches(dataset.spec, spec, env_name=env.name)
+    algo.build(spec)
+    algo.to(device)
+    if config["hardware"]["precision"] == "bf16":
+        use_bfloat16(algo)
+    return Parts(algo, trainer, env, dataset, spec)
+
+
+def _compiles(
+    hardware: Mapping[str, Any], parts: Parts, home: RunDir, member: Member | None, ranks: Ranks | None
+) -> bool:
+    """Whether updates are compiled: on record, and said where it is not what goes without saying."""
+    devices = ranks.count if ranks is not None else 1
+    choice = choose(hardware, parts.trainer, parts.algo, home.facts, in_company=member is not None, devices=devices)
+    if member is not None:
+        member.company.compile = choice.compiled
+    home.note(**choice.facts())
+    if choice.compiled or hardware["compile"] is True:
+        print(f"compile: {'yes' if choice.compiled else 'no'}, for {choice.why}")
+    return choice.compiled
 
 
 def _load_dataset(
