@@ -18,10 +18,21 @@ from offrl.envs.actors import Noisy, Scripted
 from offrl.envs.collect import rollout_steps
 from offrl.envs.controllers import balance
 from offrl.envs.make import Env
+from offrl.envs.mazes import Wanderer
 from offrl.paths import config_dir
 from offrl.types import Steps
 
 MIXED = (0.0, 0.3, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0)
+
+# A linear controller that hops, action = gains · obs + offset: found by augmented random search (Mania, Guy and Recht
+# 2018, algorithm 2; 590,000 steps of Hopper-v5) and rounded.
+HOPPING_GAINS = (
+    (1.36, -2.18, -0.40, 1.97, 0.23, 0.04, 0.08, -0.55, -0.05, 0.03, -0.02),
+    (-0.62, 1.07, 0.32, 4.80, 0.11, 0.14, 0.04, 0.02, 0.07, -0.05, 0.03),
+    (2.01, -3.71, 0.79, 1.55, -0.01, -0.09, -0.02, 0.26, 0.00, 0.09, 0.07),
+)
+HOPPING_OFFSET = (-1.75, 0.80, -1.70)
+UNEVEN = (0.0, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 def environment(name: str) -> Env:
@@ -60,7 +71,40 @@ def balancing(noise: float = 0.5) -> Steps:
     return steps
 
 
-LOGS = {"pendulum": swings, "cartpole": balancing}
+@cache
+def wanderings() -> Steps:
+    """PointMaze: 20,000 steps from one random cell to the next, actions shaken; who gets anywhere near the goal does so
+    by chance. Mean return 20 of 300 steps at best.
+    """
+    env, generator = environment("pointmaze_umaze"), torch.Generator().manual_seed(0)
+    vector = env.make(8, 0)
+    wanderer = Wanderer(env, 8, np.random.default_rng(0))
+    steps = rollout_steps(vector, Noisy(Scripted(wanderer), vector.spec.action, 0.3, generator), steps=20_000)
+    vector.close()
+    return steps
+
+
+@cache
+def hops() -> Steps:
+    """Hopper: 32,000 steps of 32 linear controllers that differ from one that hops by relative errors of eight sizes,
+    four of each, as the policies in a replay buffer differ from the last. Mean return 83 an episode, the best 1746.
+    """
+    generator, num_envs = np.random.default_rng(0), 32
+    sizes = np.array(UNEVEN).repeat(num_envs // len(UNEVEN))[:, None, None]
+    gains = np.array(HOPPING_GAINS) * (1.0 + sizes * generator.standard_normal((num_envs, 3, 11)))
+
+    def controller(obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        action = np.einsum("nao,no->na", gains, obs) + HOPPING_OFFSET
+        return action.clip(-1.0, 1.0).astype(np.float32)
+
+    vector = environment("hopper").make(num_envs, 1)
+    shaken = Noisy(Scripted(controller), vector.spec.action, 0.1, torch.Generator().manual_seed(0))
+    steps = rollout_steps(vector, shaken, steps=32_000)
+    vector.close()
+    return steps
+
+
+LOGS = {"pendulum": swings, "cartpole": balancing, "pointmaze_umaze": wanderings, "hopper": hops}
 
 
 def write(env: str, path: Path) -> None:

@@ -135,8 +135,43 @@ BALANCED = {
                                      **RATES),
     "decision_transformer_discrete": balanced("decision_transformer", SEQUENCE, "DiscreteDecisionTransformer", 1500,
                                               **TRANSFORMER),
+    "discrete_cql_squared": balanced("discrete_cql_squared", COPIED),
     "iql_discrete": balanced("iql", ("algo.target_rate=0.02",)),
 }  # fmt: skip
+
+# Hopper, from the log of good and bad hoppers.
+LEGS = ("env=hopper", *SMALL, "algo.batch_size=256")
+STEADY = ("algo.lr=1e-3", "algo.target_rate=0.01")
+HOPPER: Settings = {"hidden": [64, 64], "batch_size": 256, "gamma": 0.99, "tau": 0.01, **RATES}
+
+
+def hopped(name: str, words: tuple[str, ...], algo: str = "", updates: int = 5000, **settings: Any) -> Task:
+    """Updates on the log of Hopper."""
+    own = (f"algo={name}", OFFLINE, *LEGS, *words)
+    return Task(own, algo, "Hopper-v5", 0, updates, "hopper", 20, {**HOPPER, **settings})
+
+
+HOPPED = {
+    "bc_hopper": hopped("bc", ("algo.lr=1e-3",), "BC", learning_rate=1e-3),
+    "td3_bc_hopper": hopped("td3_bc", STEADY, "TD3PlusBC", standardise=True),
+    "iql_hopper": hopped("iql", STEADY, "IQL"),
+    "cql_hopper": hopped("cql", (*STEADY, "algo.actor_lr=1e-3", "algo.penalty_actions=3"), "CQL", **PRESSED),
+}
+
+# PointMaze, from wanderings: the way to the goal has to be put together from pieces.
+MAZE = ("env=pointmaze_umaze", *SMALL, "algo.batch_size=256", "trainer.n_step=5", "algo.lr=1e-3")
+
+
+def mazed(name: str, *words: str, updates: int = 5000) -> Task:
+    """Updates on the log of PointMaze, which no peer is asked for: it would need our maze."""
+    return Task((f"algo={name}", OFFLINE, *MAZE, *words), "", "PointMaze_UMaze-v3", 0, updates, "pointmaze_umaze", 20)
+
+
+MAZED = {
+    "bc_maze": mazed("bc"),
+    "td3_bc_maze": mazed("td3_bc", "algo.target_rate=0.01"),
+    "iql_maze": mazed("iql_maze", "algo.target_rate=0.01"),
+}
 
 # Online, a few thousand steps.
 SWUNG_ONLINE = (*SWING, "trainer.warmup=500", "trainer.capacity=10000")
@@ -163,4 +198,33 @@ ONLINE = {
     "ppo": acted("ppo", "CartPole-v1", 30_000, ("env=cartpole", *SMALL), "PPO", hidden=[64, 64]),
 }  # fmt: skip
 
-TASKS = LONG | {f"small_{name}": task for name, task in (SWUNG | BALANCED | ONLINE).items()}
+
+def climbed(name: str, steps: int, *words: str) -> dict[str, Task]:
+    """A policy gradient on CartPole, which no peer has in this form."""
+    return {name: acted(name, "CartPole-v1", steps, ("env=cartpole", *SMALL, *words), "")}
+
+
+EIGHT = "env.num_envs=8"
+SHORT = (EIGHT, "algo.horizon=32")
+OWN_OLD = ("trainer=rollout", "env.num_envs=16")  # learned from one's own last rollouts
+CLIMBED = {
+    **climbed("reinforce", 40_000, EIGHT),
+    **climbed("reinforce_plain", 40_000, EIGHT),
+    **climbed("reinforce_value", 40_000, EIGHT),
+    **climbed("a2c_td", 60_000, *SHORT),
+    **climbed("a2c_n_step", 60_000, *SHORT),
+    **climbed("a2c_mc", 60_000, EIGHT, "algo.horizon=64", "algo.normalize_advantage=true"),
+    **climbed("a2c_gae", 60_000, *SHORT),
+    **climbed("value_pg", 60_000, *SHORT),
+    **climbed("ppo_kl", 30_000),
+    **climbed("ppo_adaptive_kl", 30_000),
+    **climbed("ppo_clip_kl", 30_000),
+    **climbed("ppo_clip_kl_entropy", 30_000),
+    **climbed("trpo", 20_000),
+    **climbed("npg", 20_000),
+    **climbed("importance_weighted", 40_000, *OWN_OLD),
+    **climbed("importance_weighted_step", 40_000, *OWN_OLD),
+    **climbed("importance_weighted_trajectory", 40_000, *OWN_OLD),
+}
+
+TASKS = LONG | {f"small_{name}": task for name, task in (SWUNG | BALANCED | HOPPED | MAZED | ONLINE | CLIMBED).items()}

@@ -11,17 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.logs import LOGS
-from benchmarks.tasks import TASKS
-from tests.learning.test_actor_critic import result
+from tests.learning.kit import reached
 
 pytestmark = pytest.mark.slow
-
-
-def reached(name: str, folder: Path) -> float:
-    """The return of a small task at its end."""
-    task = TASKS[f"small_{name}"]
-    return result(folder, *task.ours, f"trainer.updates={task.updates}", steps=LOGS[task.log]())
 
 
 @pytest.mark.parametrize(
