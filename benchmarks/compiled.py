@@ -9,16 +9,18 @@ The cost is that of an empty cache; the last column is the number of updates aft
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
+
+from benchmarks.harness import ROOT, environment, machine, save, table
 
 # What is compared, by name: Hopper's shapes with the default networks, and small ones.
 CASES: dict[str, tuple[str, ...]] = {
@@ -45,8 +47,8 @@ def rate(update: Callable[[], None], seconds: float) -> float:
     return (time.process_time() - start) / count
 
 
-def measure(words: tuple[str, ...], rounds: int, seconds: float) -> str:
-    """A row of the table."""
+def measure(words: tuple[str, ...], rounds: int, seconds: float) -> dict[str, float]:
+    """Milliseconds an update before and after, their ratio, and the seconds that it cost."""
     from benchmarks.ours import begun, composed
     from offrl.train.updater import Meter, Updater
 
@@ -63,8 +65,20 @@ def measure(words: tuple[str, ...], rounds: int, seconds: float) -> str:
         trainer.close()
     before, after = (1000.0 * statistics.median(column) for column in zip(*pairs, strict=True))
     gain = statistics.median(first / second for first, second in pairs)
-    even = f"{1000.0 * cost / (before - after):,.0f}" if after < before else "never"
-    return f"{before:.2f} | {after:.2f} | {gain:.2f} | {cost:.0f} | {even}"
+    return {"before": before, "after": after, "gain": gain, "cost": cost}
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """The table."""
+    header = ("ms an update", "as written", "compiled", "gain", "s to compile", "even after, updates")
+    return table(header, [(name, *cells(row)) for name, row in record["cases"].items()])
+
+
+def cells(row: Mapping[str, float]) -> tuple[str, ...]:
+    """One case, with the number of updates after which compiling has paid."""
+    saved = row["before"] - row["after"]
+    even = f"{1000.0 * row['cost'] / saved:,.0f}" if saved > 0.0 else "never"
+    return f"{row['before']:.2f}", f"{row['after']:.2f}", f"{row['gain']:.2f}", f"{row['cost']:.0f}", even
 
 
 def main() -> None:
@@ -76,16 +90,18 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS, choices=CASES)
     args = parser.parse_args()
     if args.one:
-        print(measure(CASES[cast(str, args.one)], args.rounds, args.seconds))
+        print(json.dumps(measure(CASES[cast(str, args.one)], args.rounds, args.seconds)))
         return
-    print("| ms an update | as written | compiled | gain | s to compile | even after |\n|---|---:|---:|---:|---:|---:|")
+    record: dict[str, Any] = {"machine": machine(), "cases": {}}
     for name in args.algos:
         with tempfile.TemporaryDirectory() as cache:
             command = [sys.executable, "-m", "benchmarks.compiled", "--one", name]
             command += ["--rounds", str(args.rounds), "--seconds", str(args.seconds)]
-            env = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache}
-            done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-        print(f"| {name} | {done.stdout.strip().splitlines()[-1]} |", flush=True)
+            env = environment(1) | {"TORCHINDUCTOR_CACHE_DIR": cache}
+            done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
+        record["cases"][name] = json.loads(done.stdout.strip().splitlines()[-1])
+        save("compiled", record)
+    print(markdown(record))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks import comparison, loading, stacked, stacked_updates, start_up
+from benchmarks import comparison, compiled, loading, stacked, stacked_updates, start_up
 from benchmarks.harness import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -23,6 +23,7 @@ Markdown = Callable[[Mapping[str, Any]], str]
 TABLES: dict[str, Markdown] = {
     "updates_1_threads": lambda record: comparison.markdown(record, "updates/s"),
     "updates_2_threads": lambda record: comparison.markdown(record, "updates/s"),
+    "compiled": compiled.markdown,
     "env_steps": lambda record: comparison.markdown(record, "environment steps/s"),
     "sampling": lambda record: comparison.markdown(record, "batches/s"),
     "loading": loading.markdown,
