@@ -36,7 +36,7 @@ PEERS = {
 TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
     ("updates", ("--threads", "1"), ("--rounds", "1", "--seconds", "1"), True),
     ("updates", ("--threads", "2"), ("--rounds", "1", "--seconds", "1"), True),
-    ("compiled", (), ("--algos", "dqn", "--rounds", "1"), False),
+    ("compiled", ("--algos", "iql", "td3_bc", "sac", "cql", "dqn"), ("--algos", "dqn", "--rounds", "1"), False),
     ("env_steps", (), ("--rounds", "1", "--seconds", "2"), True),
     ("sampling", (), ("--rounds", "1"), True),
     ("loading", (), ("--rounds", "1"), False),

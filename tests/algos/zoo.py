@@ -55,6 +55,7 @@ def kinds(name: str) -> list[ActionKind]:
 
 
 PAIRS: list[tuple[str, ActionKind]] = [(name, kind) for name in NAMES for kind in kinds(name)]
+ONE_OF_EACH = list({target(name): name for name in reversed(NAMES)}.values())  # of the names that share a class
 
 
 def small(name: str, **knobs: object) -> Algorithm:
