@@ -42,7 +42,7 @@ TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
     ("loading", (), ("--rounds", "1"), False),
     ("start_up", (), ("--rounds", "1"), True),
     ("stacked_updates", (), ("--rounds", "1"), False),
-    ("stacked", ("--rounds", "2"), ("--rounds", "1", "--length", "500"), False),
+    ("stacked", ("--rounds", "1"), ("--rounds", "1", "--length", "500"), False),
 )
 
 

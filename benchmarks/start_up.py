@@ -1,7 +1,8 @@
 """How soon learning begins: seconds of the processor from the start of a process to the end of its first update.
 
-Ours is the whole command, `offrl train`, with a run folder, a config and its checks; the others' are the smallest
-scripts that learn the same. Everything lies in the system's cache of files.
+Ours is the whole command, `offrl train`, with a run folder, a config and its checks, for a run too short to be compiled
+(compiling is in `compiled.py`); the others' are the smallest scripts that learn the same. Everything lies in the
+system's cache of files.
 
     python -m benchmarks.start_up --rounds 5
 """
@@ -44,8 +45,19 @@ def prepare(folder: Path) -> dict[str, list[str]]:
     np.savez(folder / "log.npz", **arrays)
     train = [sys.executable, "-m", "offrl", "train", "--config-dir", str(configs), "logger=none"]
     return {
-        "`offrl train algo=iql dataset=FILE`": [*train, "algo=first_iql", f"dataset={folder / 'log.npz'}"],
-        "`offrl train algo=sac env=pendulum`": [*train, "algo=first_sac", "env=pendulum", "trainer.warmup=10"],
+        "`offrl train algo=iql dataset=FILE`": [
+            *train,
+            "algo=first_iql",
+            f"dataset={folder / 'log.npz'}",
+            "trainer.updates=1000",
+        ],
+        "`offrl train algo=sac env=pendulum`": [
+            *train,
+            "algo=first_sac",
+            "env=pendulum",
+            "trainer.steps=1000",
+            "trainer.warmup=10",
+        ],
     }
 
 

@@ -44,7 +44,7 @@ ROWS = {
     "dqn": Row(("algo=double_dqn", "trainer=offline"), plain=False, batch_size=32, choices=3),
     "discrete_cql": Row(("algo=discrete_cql",), plain=False, batch_size=32, choices=3),
 }
-AT_TWO_THREADS = ("iql", "td3_bc", "bc", "sac", "cql")
+AT_TWO_THREADS = ("iql", "td3_bc", "sac")
 
 
 def contenders(name: str, threads: int, peers: dict[str, Path]) -> Sequence[Contender]:

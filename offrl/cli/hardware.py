@@ -15,6 +15,20 @@ from offrl.paths import cache_dir
 Device = Literal["cpu", "cuda"]
 
 
+PATIENCE = 10_000  # turns of a loop, about a tenth of a millisecond: the time between two parallel pieces of an update
+
+
+def patience(threads: int) -> str:
+    """How long a thread waits awake for the others of its pool.
+
+    Where the cores for all are free as the process starts: long enough not to fall asleep within an update, which makes
+    two threads 2.5 times as fast on networks of 256 units. Where they are not: not at all, for whoever waits awake
+    holds up the one that it waits for (docs/benchmarks.md).
+    """
+    free = (os.cpu_count() or 1) - os.getloadavg()[0]
+    return str(PATIENCE if free >= threads - 0.5 else 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
     """How to use the machine. Apply it before anything else imports torch: some of it is read only then."""
@@ -38,9 +52,8 @@ class Hardware:
         for name in ("devices", "threads", "compile_from", "updates_per_call"):
             if getattr(self, name) < 1:
                 raise UserError(f"hardware.{name}={getattr(self, name)} must be at least 1")
-        if self.threads > 1:  # waiting threads that spin slow a busy machine down tenfold
-            os.environ.setdefault("GOMP_SPINCOUNT", "0")
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        if self.threads > 1:
+            os.environ.setdefault("GOMP_SPINCOUNT", patience(self.threads))
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))  # a later run need not compile

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from offrl.build import build
-from offrl.cli.hardware import Hardware, seed_everything
+from offrl.cli.hardware import PATIENCE, Hardware, patience, seed_everything
 from offrl.errors import UserError
 from offrl.paths import cache_dir
 from tests.conftest import Compose
@@ -63,8 +63,16 @@ def test_every_knob_is_live(compose: Compose) -> None:
         "detect_anomaly": True,
         "flush_denormals": False,
     }
-    own |= {"spin": "0", "compile_threads": "2"}
-    assert probe(node | changed) == {"device": "cpu"} | own | changed
+    seen = probe(node | changed)
+    assert seen.pop("spin") in ("0", str(PATIENCE))
+    assert seen == {"device": "cpu", "cache": cache, "compile_threads": "2"} | changed
+
+
+@pytest.mark.parametrize(("load", "turns"), [(0.2, PATIENCE), (1.5, 0), (9.0, 0)])
+def test_threads_wait_awake_only_where_cores_are_free(load: float, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    assert patience(2) == str(turns)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
