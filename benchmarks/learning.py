@@ -47,7 +47,9 @@ def data(task: Task, args: argparse.Namespace) -> Path:
 def run_ours(name: str, task: Task, seed: int, args: argparse.Namespace) -> float:
     """The last return of one run of ours."""
     length = f"trainer.steps={task.steps}" if task.steps else f"trainer.updates={task.updates or args.updates}"
-    log = () if task.steps else (f"dataset={data(task, args) if task.log else args.dataset}",)
+    log = () if task.steps else (f"dataset={args.dataset}",)
+    if task.log:
+        log = (f"dataset={data(task, args)}", "dataset.obs_keys=null")  # its observations have no parts any more
     folder = RUNS / f"{label(name, task, args)}-s{seed}"
     record = folder / "run.json"
     if not record.exists() or json.loads(record.read_text())["status"] != "finished":

@@ -206,16 +206,17 @@ def climbed(name: str, steps: int, *words: str) -> dict[str, Task]:
 
 EIGHT = "env.num_envs=8"
 SHORT = (EIGHT, "algo.horizon=32")
+STEPWISE = (EIGHT, "algo.horizon=8", "algo.lr=2e-3")
 OWN_OLD = ("trainer=rollout", "env.num_envs=16")  # learned from one's own last rollouts
 CLIMBED = {
     **climbed("reinforce", 40_000, EIGHT),
     **climbed("reinforce_plain", 40_000, EIGHT),
     **climbed("reinforce_value", 40_000, EIGHT),
-    **climbed("a2c_td", 60_000, *SHORT),
+    **climbed("a2c_td", 60_000, *STEPWISE),
     **climbed("a2c_n_step", 60_000, *SHORT),
-    **climbed("a2c_mc", 60_000, EIGHT, "algo.horizon=64", "algo.normalize_advantage=true"),
+    **climbed("a2c_mc", 60_000, EIGHT, "algo.horizon=64", "algo.normalize_advantage=true", "algo.lr=2e-3"),
     **climbed("a2c_gae", 60_000, *SHORT),
-    **climbed("value_pg", 60_000, *SHORT),
+    **climbed("value_pg", 60_000, EIGHT, "algo.horizon=8"),
     **climbed("ppo_kl", 30_000),
     **climbed("ppo_adaptive_kl", 30_000),
     **climbed("ppo_clip_kl", 30_000),
