@@ -26,7 +26,7 @@ def solved(folder: Path, steps: int, *overrides: str) -> Any:
 
 @pytest.mark.parametrize(("name", "rounds"), [("lspi", 12), ("lstdq", 1)])
 def test_cartpole_from_random_actions(name: str, rounds: int, tmp_path: Path) -> None:
-    """Measured 313 (lspi) and 357 (lstdq: a single step of policy improvement), and 483 and 458 at an earlier time. With a
+    """Measured 313 (lspi) and 357 (lstdq: a single step of policy improvement), 483 and 458 at an earlier time. With a
     wrong next action lspi earns 11; lstdq still 304, so its own tests against closed forms tell that apart.
     """
     words = (
