@@ -43,9 +43,7 @@ class Learner(nn.Module, Generic[M]):
         self.in_bfloat16 = False  # multiply matrices in bfloat16 within the loss
         self.average: Callable[[list[Tensor]], None] | None = None  # over devices that share a batch; None: one has all
         self.register_buffer("lr", torch.tensor(lr))
-        self.register_buffer(
-            "step", torch.zeros((), dtype=torch.float32)
-        )  # exact up to 2^24, where it no longer matters
+        self.register_buffer("step", torch.zeros((), dtype=torch.float32))  # exact up to 2^24: no matter from there on
         for i, parameter in enumerate(network.parameters()):
             self.register_buffer(f"first{i}", torch.zeros_like(parameter))
             self.register_buffer(f"second{i}", torch.zeros_like(parameter))

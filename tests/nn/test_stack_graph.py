@@ -30,7 +30,7 @@ def a_stack(name: str, kind: ActionKind, device: str = "cpu") -> tuple[Stack, li
     return Stack(algos, [torch.Generator().manual_seed(run) for run in range(RUNS)]), algos
 
 
-def both(name: str, kind: ActionKind, backend: str, device: str = "cpu") -> None:
+def assert_the_same_is_learnt(name: str, kind: ActionKind, backend: str, device: str = "cpu") -> None:
     """Metrics and states agree after every update, whatever was compiled when."""
     (plain, mine), (traced, theirs) = a_stack(name, kind, device), a_stack(name, kind, device)
     compiled = CompiledUpdate(traced, backend)
@@ -50,20 +50,20 @@ def both(name: str, kind: ActionKind, backend: str, device: str = "cpu") -> None
 
 def test_a_compiled_stack_learns_the_same() -> None:
     """TD3 has a phase, noise, and metrics that only every second update has."""
-    both("td3", "continuous", "eager")
+    assert_the_same_is_learnt("td3", "continuous", "eager")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), DRAWN)
 def test_every_compiled_stack_learns_the_same(name: str, kind: ActionKind) -> None:
-    both(name, kind, "aot_eager")
+    assert_the_same_is_learnt(name, kind, "aot_eager")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["dqn", "td3", "sac", "iql"])
 def test_through_the_compiler_that_users_get(name: str) -> None:
-    both(name, kinds(name)[0], "inductor")
+    assert_the_same_is_learnt(name, kinds(name)[0], "inductor")
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_through_the_compiler_that_users_get(name: str) -> None:
 @pytest.mark.parametrize("name", ["dqn", "iql"])
 def test_as_a_cuda_graph(name: str) -> None:
     """Of algorithms that draw nothing: on a GPU the runs share one generator."""
-    both(name, kinds(name)[0], "inductor", "cuda")
+    assert_the_same_is_learnt(name, kinds(name)[0], "inductor", "cuda")
 
 
 def test_tracing_leaves_no_trace() -> None:
