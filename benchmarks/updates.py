@@ -39,7 +39,7 @@ ROWS = {
     "bc": Row(("algo=bc", "policy=deterministic"), jax=True, compiled=True),  # as the others clone; ours is a Gaussian
     "sac": Row(("algo=sac", "trainer=offline"), jax=True, compiled=True),
     "awac": Row(("algo=awac",), jax=True),
-    "cql": Row(("algo=cql",)),
+    "cql": Row(("algo=cql",), compiled=True),
     "sac_n": Row(("algo=sac_n", "network.hidden=[256,256]")),
     "dqn": Row(("algo=double_dqn", "trainer=offline"), plain=False, batch_size=32, choices=3),
     "discrete_cql": Row(("algo=discrete_cql",), plain=False, batch_size=32, choices=3),

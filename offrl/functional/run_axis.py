@@ -48,6 +48,11 @@ def is_traced() -> bool:
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
 
 
+def is_transformed() -> bool:
+    """Whether what is computed now goes through a transform of `torch.func`, this axis among them."""
+    return torch._C._are_functorch_transforms_active()
+
+
 def whole(tensor: Tensor, runs: int) -> Tensor:
     """[N, …] of a tensor that is computed within `entered`; what does not depend on the run is repeated."""
     if not is_per_run(tensor):

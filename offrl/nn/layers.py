@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from offrl.functional import run_axis
+from offrl.nn import row_blocks
+from offrl.nn.row_blocks import Activation
 
-Activation = Literal["relu", "tanh"]
 Initialisation = Literal["uniform", "orthogonal"]
 
 NARROW = 12  # outputs of a layer that are few
@@ -46,6 +47,7 @@ class Dense(nn.Module):
         self.members, self.layer_norm = members, layer_norm
         sizes = (inputs, *hidden, outputs)
         self.layers = len(sizes) - 1
+        self.width = max(hidden, default=0)
         lead = () if members is None else (members,)
         for i, (rows, columns) in enumerate(pairwise(sizes)):
             last = i == self.layers - 1
@@ -79,6 +81,9 @@ class Dense(nn.Module):
 
     def _stack(self, x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         last = self.layers - 1
+        if row_blocks.pays(x, self.width) and not self.layer_norm:
+            weights, biases = ([parameters[f"{kind}{i}"] for i in range(self.layers)] for kind in ("weight", "bias"))
+            return row_blocks.dense(x, weights, biases, self.activation)
         for i in range(last):
             x = _affine(x, parameters[f"weight{i}"], parameters[f"bias{i}"])
             if self.layer_norm:
