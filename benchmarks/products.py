@@ -22,7 +22,9 @@ from benchmarks.ours import arguments, begun, composed
 from benchmarks.worker import serve, versions
 
 aten: Any = torch.ops.aten
-FACTORS = {aten.mm.default: 0, aten.bmm.default: 0, aten.addmm.default: 1, aten.baddbmm.default: 1}  # where they begin
+PLAIN = (aten.mm.default, aten.mm.out, aten.bmm.default)
+ADDED = (aten.addmm.default, aten.addmm.out, aten.addmm_.default, aten.baddbmm.default)  # to a first argument
+FACTORS = {**dict.fromkeys(PLAIN, 0), **dict.fromkeys(ADDED, 1)}  # where they begin
 EVERY = 2  # updates after which each has done all that it does (TD3 moves its actor at every second)
 
 Form = tuple[tuple[int, ...], tuple[int, ...]]  # shape and strides of a factor

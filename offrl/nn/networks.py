@@ -15,10 +15,16 @@ from offrl.errors import UserError
 from offrl.nn.layers import Activation, Dense, Initialisation
 from offrl.types import ActionSpec, ObsSpec, Spec
 
+FAR = 10.0  # standard deviations
+
 
 class Normalize(nn.Module):
-    """(obs − mean) / std with statistics that are saved with the network; the identity until `set` is
-    called."""
+    """(obs − mean) / std, clipped to [-10, 10], with statistics that are saved with the network; mean 0 and std 1 until
+    `set` is called.
+
+    Far outside of all that was seen a network answers anything: hence the bounds, which are those of `VecNormalize` in
+    OpenAI baselines.
+    """
 
     mean: Tensor
     std: Tensor
@@ -29,12 +35,12 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.ones(shape))
 
     def set(self, mean: Tensor, std: Tensor) -> None:
-        """Take over statistics of one observation, [*shape] each."""
+        """Take over statistics of one observation, [*shape] each; what never varies is only centred."""
         self.mean.copy_(mean)
-        self.std.copy_(std)
+        self.std.copy_(torch.where(std > 0.0, std, 1.0))
 
     def forward(self, obs: Tensor) -> Tensor:
-        return (obs - self.mean) / self.std
+        return ((obs - self.mean) / self.std).clamp(-FAR, FAR)
 
 
 class Encoder(nn.Module):

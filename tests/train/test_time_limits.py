@@ -25,7 +25,7 @@ RUNS = {
     "replay, n-step": (*DQN, *ONLINE, "trainer.steps=700", "trainer.n_step=3", "env.num_envs=3"),
     "offline_to_online": (*DQN, *ONLINE, "trainer=offline_to_online", "trainer.updates=300", "trainer.steps=400"),
     "rollout": ("algo=ppo", "policy=categorical", *COMMON, "trainer.steps=6000", "algo.horizon=50", "env.num_envs=2",
-                "algo.trace=0.9"),
+                "algo.trace=0.9", "trainer.reward_scaling=false", "network=mlp_tanh"),
 }  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 J. Schulman et al., "Proximal Policy Optimization Algorithms", 2017, arXiv:1707.06347. Numbers in brackets are the
 paper's equations. The ratio is clipped, moving away is penalised, or both: `clip` infinite and `kl_weight` above 0 is
 the penalised form, fixed or adaptive. As is the custom since the authors' second code: advantages are normalised in
-each minibatch, weights start orthogonal, Adam's epsilon is 1e-5, and the joint gradient of policy and value is clipped.
+each minibatch, weights start orthogonal, Adam's epsilon is 1e-5, and the joint gradient of policy and value is clipped;
+by default observations are normalised (`network`) and rewards scaled (`trainer.reward_scaling`).
 Differs from that code: the value is not clipped, and V(s') after a time limit is the value of the true last
 observation. Differs from the paper: the divergence is estimated from the actions taken, so that it exists for every
 density, and the one that adapts its weight is the running mean over about the last pass.
