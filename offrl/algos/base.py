@@ -27,6 +27,7 @@ class Algorithm(nn.Module, ABC):
     is_policy: ClassVar[bool] = True  # whether it can act; otherwise it only says what the data's policy is worth
     needs: ClassVar[tuple[str, ...]] = ()  # optional columns of `Batch` that `update` reads
     whole_episodes: ClassVar[bool] = False  # rows of a batch are whole episodes, no longer than `context`
+    written_is_faster: ClassVar[bool] = False  # on a CPU, than compiled: `hardware.compile=auto` leaves it as it is
     structural: ClassVar[frozenset[str]] = frozenset()  # float knobs in which runs that train as one may not differ
 
     batch_size: int  # transitions an update

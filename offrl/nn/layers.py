@@ -90,9 +90,11 @@ class Dense(nn.Module):
                 x = nn.functional.layer_norm(x, x.shape[-1:])
                 x = x * parameters[f"scale{i}"] + parameters[f"shift{i}"]
             x = _activate(x, self.activation)
-        weight = parameters[f"weight{last}"]
+        weight, bias = parameters[f"weight{last}"], parameters[f"bias{last}"]
+        if not torch.is_autocast_enabled(x.device.type):
+            return _affine(x, weight, bias)
         with torch.autocast(x.device.type, enabled=False):  # values and logits need more than bfloat16's three digits
-            return _affine(x.to(weight.dtype), weight, parameters[f"bias{last}"])
+            return _affine(x.to(weight.dtype), weight, bias)
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Whether the updates of a run are compiled: chosen once, kept in run.json, and kept to when the run is resumed.
 
 What compiling costs and what it saves both grow with the number of operations in an update, and hardly with the sizes
-of the tensors: so auto goes by the number of updates alone (`hardware.compile_from`).
+of the tensors: so auto goes by the number of updates (`hardware.compile_from`), except for an algorithm whose time goes
+where a compiler does worse.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def _auto(hardware: Mapping[str, Any], trainer: Trainer, algo: Algorithm) -> Cho
         return Choice(False, "an algorithm that solves has no updates to repeat")
     if hardware.get("detect_anomaly"):
         return Choice(False, "hardware.detect_anomaly is about operations as they are written")
+    if algo.written_is_faster and torch.device(hardware["device"]).type == "cpu":
+        return Choice(False, "what takes its time is faster as written, on a CPU")
     planned, enough = trainer.planned_updates(algo), hardware["compile_from"]
     if planned < enough:
         return Choice(False, f"{planned:,} updates are fewer than hardware.compile_from={enough:,}")

@@ -61,6 +61,17 @@ def test_auto_goes_by_the_number_of_updates(name: str, monkeypatch: pytest.Monke
         assert choose(HARDWARE | {"compile_from": enough}, trainer, algo, {}).compiled is compiled
 
 
+def test_auto_leaves_alone_what_is_faster_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, and unless somebody insists."""
+    monkeypatch.setattr(compiling, "_failure", lambda device: None)
+    trainer, algo = made("offline")
+    monkeypatch.setattr(type(algo), "written_is_faster", True)
+    hardware = HARDWARE | {"compile_from": 1}
+    assert not choose(hardware, trainer, algo, {}).compiled
+    assert choose(hardware | {"device": "cuda"}, trainer, algo, {}).compiled
+    assert choose(hardware | {"compile": True}, trainer, algo, {}).compiled
+
+
 def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """A resumed run goes on as it began, whatever its new total; who says yes or no is obeyed."""
     monkeypatch.setattr(compiling, "_failure", lambda device: None)

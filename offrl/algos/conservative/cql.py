@@ -28,6 +28,7 @@ class CQL(SAC):
     """Conservative Q-learning, continuous actions."""
 
     learns_from: ClassVar[frozenset[Experience]] = frozenset({"dataset", "replay"})
+    written_is_faster: ClassVar[bool] = True  # the penalty's many rows go in blocks (offrl/nn/row_blocks.py)
 
     conservative_weight: float  # alpha of the paper
     squared_gap: bool  # penalise the square of the gap, not the gap as the paper does
