@@ -41,8 +41,8 @@ ROWS = {
     "awac": Row(("algo=awac",), jax=True),
     "cql": Row(("algo=cql",), compiled=True),
     "sac_n": Row(("algo=sac_n", "network.hidden=[256,256]")),
-    "dqn": Row(("algo=double_dqn", "trainer=offline"), plain=False, batch_size=32, choices=3),
-    "discrete_cql": Row(("algo=discrete_cql",), plain=False, batch_size=32, choices=3),
+    "dqn": Row(("algo=double_dqn", "trainer=offline"), plain=False, compiled=True, batch_size=32, choices=3),
+    "discrete_cql": Row(("algo=discrete_cql",), plain=False, compiled=True, batch_size=32, choices=3),
 }
 AT_TWO_THREADS = ("iql", "td3_bc", "sac")
 
