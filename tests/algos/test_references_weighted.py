@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from offrl.errors import UserError
-from offrl.functional import weights
+from offrl.functional import noise, weights
 from offrl.functional.divergence import decoupled_gaussian_kl
 from offrl.functional.regression import gumbel_loss
 from offrl.types import Batch, Steps
@@ -106,12 +106,41 @@ def test_critic_regression(make: Make, name: str, discrete: bool) -> None:  # no
     reference.critics(copy_of(dense(ours.critic)), ours.lr, ours.target_rate, period)
     for seed, batch in enumerate(batches(discrete)):
         torch.manual_seed(seed)
-        noise = [torch.randn(ours.value_actions, ROWS, ACTIONS) for _ in range(2)]
+        draws = [torch.randn(ours.value_actions, ROWS, ACTIONS) for _ in range(2)]
         torch.manual_seed(seed)
         ours.update(batch)
-        reference.update(batch, noise, getattr(ours, "temperature", None), getattr(ours, "max_weight", 0.0))
+        reference.update(batch, draws, getattr(ours, "temperature", None), getattr(ours, "max_weight", 0.0))
     settle(reference, ours)
     compare({"critics": (reference.q, ours.critic), "target critics": (reference.target_q, ours.target_critic)})
+
+
+def test_critic_weighted_policy(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Of the actions drawn each is taken as often as exp Q says."""
+    ours = begin(make, "crr", False, "algo.acting_actions=3")
+    obs = torch.randn(1, OBS).expand(60_000, OBS)
+    draws = torch.randn(3, 1, ACTIONS)
+
+    def repeated(shape: tuple[int, ...], like: Tensor) -> Tensor:
+        return draws.expand(shape)
+
+    monkeypatch.setattr(noise, "normal", repeated)
+    for parameter in ours.critic.network.parameters():
+        parameter.mul_(80.0 if parameter.shape[-1] == 1 else 1.0)  # or all would be worth nearly the same
+    candidates = ours.actor(obs).sample(3)[:, 0].clamp(-1.0, 1.0)  # [3, A]
+    worth = torch.stack([ours.critic(obs[:1], action[None]).amin() for action in candidates])
+    taken = ours.act(obs)
+    share = torch.stack([(taken == action).all(-1).double().mean() for action in candidates])
+    torch.testing.assert_close(share, worth.softmax(0), atol=0.01, rtol=0.0)
+    assert worth.softmax(0).max() > 0.4
+
+
+def test_critic_weighted_policy_of_discrete_actions(make: Make) -> None:  # noqa: F811
+    """The mode of the policy, tilted by exp Q; without it that of the policy."""
+    obs = torch.randn(50, OBS)
+    for count in (0, 4):
+        ours = begin(make, "crr", True, f"algo.acting_actions={count}")
+        tilted = ours.actor(obs).log_probs[0] + (ours.critic(obs).amin(0) if count else 0.0)
+        assert torch.equal(ours.act(obs), tilted.argmax(-1))
 
 
 class PlainXQL(implicit.IQL):

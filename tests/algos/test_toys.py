@@ -44,8 +44,8 @@ QUICK: dict[str, Mapping[str, object]] = {
     "awac": WEIGHTED | LAGGED,
     "awr": {"actor_lr": 3e-3, "critic_lr": 3e-3, "segment": 4, "temperature": 4.0},
     "bcq": FAST | {"perturbation": 1.0},
-    "crr": WEIGHTED | LAGGED,
-    "crr_indicator": {"lr": 3e-3} | LAGGED,
+    "crr": WEIGHTED | LAGGED | {"acting_actions": 0},  # the policy itself
+    "crr_indicator": {"lr": 3e-3, "acting_actions": 0} | LAGGED,
     "decision_transformer": {
         "lr": 3e-3,
         "warmup_updates": 0,

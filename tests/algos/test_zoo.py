@@ -140,6 +140,7 @@ def digest(name: str, kind: ActionKind, **knobs: object) -> list[torch.Tensor]:
     torch.manual_seed(2)
     obs = torch.randn(64, OBS)
     taken = [algo.explore(obs, step).float() for step in (0, 2, 100_000) if algo.is_policy]
+    taken += [algo.act(obs).float()] if algo.is_policy else []
     return [*(value.float() for value in algo.state_dict().values()), *taken]
 
 
