@@ -87,7 +87,7 @@ class CriticRegression(Discounted):
             return (policy.log_probs[0] + self.critic(obs).amin(0)).argmax(-1)
         actions = policy.sample(count).clamp(-1.0, 1.0)  # [m, B, A]
         chosen = noise.gumbel_argmax(self._q(self.critic, obs, actions).mT)  # [B]
-        return actions.take_along_dim(chosen.view(1, -1, 1), 0).squeeze(0)
+        return actions.gather(0, chosen[None, :, None].expand(1, *actions.shape[1:])).squeeze(0)
 
     def value(self, critic: Network, obs: Tensor, policy: Any) -> Tensor:
         """V(s) = E_{a ~ pi(s)} min_i Q_i(s, a), [B]."""
