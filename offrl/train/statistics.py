@@ -15,7 +15,7 @@ from offrl.types import State
 class RunningMoments:
     """Mean and variance of all rows seen so far, merged batch by batch (Chan et al., 1979), in double precision.
 
-    In NumPy, which does a step's handful of numbers in a tenth of the time.
+    In NumPy, which does a step's handful of numbers in a quarter of the time that torch takes.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
