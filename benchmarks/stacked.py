@@ -6,11 +6,15 @@
 Apart, as many processes as there are cores work at a time, each on one run: what a shell loop or a process pool does.
 Together, `offrl train seeds=8` decides for itself how to share the runs out. Both sides take turns; the ratio is of
 seconds in the same round. Small networks (two layers of 64), no evaluation.
+
+A command imports libraries, makes folders and draws curves, whatever its length. What remains of long runs is the
+time that they spend in training, which each notes in its `run.json`: the last column is the ratio of that alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -65,6 +69,13 @@ def timed(commands: list[list[str]], at_a_time: int) -> tuple[float, float]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def training(folder: Path, at_a_time: int) -> float:
+    """Seconds of training alone, of all runs below `folder`, of which so many share the machine equally."""
+    seconds = [json.loads(path.read_text())["seconds"] for path in sorted(folder.rglob("run.json"))]
+    assert len(seconds) == RUNS, f"{folder} should hold {RUNS} runs, not {len(seconds)}"
+    return sum(seconds) / at_a_time
+
+
 def logs(folder: Path) -> dict[str, Path]:
     """Data to learn from, with continuous and with discrete actions."""
     paths = {"continuous": folder / "continuous.npz", "discrete": folder / "discrete.npz"}
@@ -79,10 +90,11 @@ def markdown(content: Mapping[str, Any]) -> str:
     rows: list[list[str]] = []
     for task, records in content["tasks"].items():
         seconds = (median(r[side][0] for r in records) for side in ("apart", "together"))
-        ratios = (median(r["apart"][clock] / r["together"][clock] for r in records) for clock in (0, 1))
+        ratios = (median(r["apart"][clock] / r["together"][clock] for r in records) for clock in (0, 1, 2))
         length = f"{TASKS[task][0].partition('.')[2]} {content.get('length') or TASKS[task][1]:,}"
         rows.append([f"{task}, {length}", *(f"{x:.1f}" for x in seconds), *(f"{x:.2f}" for x in ratios)])
-    return table(["8 runs", "apart, s", "together, s", "ratio", "ratio by processor time"], rows)
+    header = ["8 runs", "apart, s", "together, s", "ratio", "ratio by processor time", "ratio of training alone"]
+    return table(header, rows)
 
 
 def main() -> None:
@@ -98,15 +110,21 @@ def main() -> None:
         folder = Path(place)
         data = logs(folder)
         for task in args.tasks:
-            records: list[dict[str, tuple[float, float]]] = []
+            records: list[dict[str, tuple[float, float, float]]] = []  # wall, processor, training
             for n in range(args.rounds):
                 here = folder / f"{task}-{n}"
                 one = [
-                    command(task, args.length, here, data, f"seed={i}", f"hydra.run.dir={here / str(i)}")
+                    command(task, args.length, here, data, f"seed={i}", f"hydra.run.dir={here / 'apart' / str(i)}")
                     for i in range(RUNS)
                 ]
                 all_ = [command(task, args.length, here, data, f"seeds={RUNS}", f"hydra.sweep.dir={here / 'sweep'}")]
-                records.append({"apart": timed(one, cores), "together": timed(all_, 1)})
+                apart, together = timed(one, cores), timed(all_, 1)
+                records.append(
+                    {
+                        "apart": (*apart, training(here / "apart", cores)),
+                        "together": (*together, training(here / "sweep", RUNS)),  # all of them at once
+                    }
+                )
             content["tasks"][task] = records
             save("stacked", content)
             print(markdown({**content, "tasks": {task: records}}).splitlines()[-1], flush=True)

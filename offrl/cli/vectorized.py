@@ -132,7 +132,7 @@ def run_part(part: Part, context: HydraContext, *, task: TaskFunction, mode: Mod
 
     if len(part.configs) == 1:
         return [job(part.configs[0])]
-    # Before the first thread exists: how denormals are treated is a thread's own affair, and this one computes for all.
+    # Before torch is imported, which reads some of it, and before there are threads, which inherit the rest.
     settings = OmegaConf.to_container(part.configs[0].hardware, resolve=True)
     cast(Hardware, build(cast("dict[str, Any]", settings), "hardware")).apply()
     from offrl.train.together import Company

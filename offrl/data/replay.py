@@ -118,11 +118,15 @@ class Replay:
 
     def sample(self, batch_size: int) -> Batch:
         """`batch_size` rows."""
+        return self.rows.gather(self.next_index(batch_size))
+
+    def next_index(self, batch_size: int) -> Tensor:
+        """Which rows the next batch has, [batch_size]."""
         first, count = self._range()
         if count == 0:
             raise UserError("the replay buffer is empty: gather experience before the first update")
         index = noise.integers(count, (batch_size,), self.rows.floats)
-        return self.rows.gather((index + first) % len(self.rows) if first else index)
+        return (index + first) % len(self.rows) if first else index
 
     def draw(self, batch_size: int) -> Batch:
         """`batch_size` rows by tensor code alone, for use inside a compiled graph, whatever the ring holds by then."""

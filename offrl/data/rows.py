@@ -104,6 +104,12 @@ class Rows:
         batch = self._contexts(index) if self.layout.context else self._rows(index)
         return batch if self.device is None else self._send(batch)
 
+    @property
+    def plain(self) -> bool:
+        """Whether all of a row is in `floats`, and batches stay where they are."""
+        layout = self.layout
+        return self.pictures is None and not layout.spec.obs.history and not layout.context and self.device is None
+
     def _contexts(self, index: Tensor) -> Batch:
         """Windows [B, context, ...] of the steps up to each row; before an episode's first step, that step again."""
         timestep = self.column("timestep").index_select(0, index).long()  # [B, 1]
@@ -114,7 +120,11 @@ class Rows:
         return windows._replace(mask=back <= timestep)
 
     def _rows(self, index: Tensor) -> Batch:
-        parts: Sequence[Tensor] = self.floats.index_select(0, index).split_with_sizes(self._widths, 1)
+        return self.unpacked(self.floats.index_select(0, index), index)
+
+    def unpacked(self, floats: Tensor, index: Tensor) -> Batch:
+        """Rows [B, width] that were gathered at `index` as a batch."""
+        parts: Sequence[Tensor] = floats.split_with_sizes(self._widths, 1)
         obs, action, reward, discount, next_obs = parts[:5]
         if self.pictures is not None:
             obs, next_obs = self.pictures[0].index_select(0, index), self.pictures[1].index_select(0, index)
@@ -158,3 +168,20 @@ class Rows:
 
     def _send(self, batch: Batch) -> Batch:
         return Batch(*(column.to(self.device, non_blocking=True) if column.numel() else column for column in batch))
+
+
+def gather_each(rows: Sequence[Rows], index: Sequence[Tensor]) -> Batch | None:
+    """What each of `rows`, all of one layout, has at its `index` [B]: [len(rows), B, …], unpacked at once.
+
+    None where they are neither the same nor plain.
+    """
+    first = rows[0]
+    if all(other is first for other in rows):
+        batch = first.gather(torch.cat(list(index)))
+    elif all(other.plain for other in rows):
+        places = torch.cat(list(index))
+        floats = torch.cat([each.floats.index_select(0, at) for each, at in zip(rows, index, strict=True)])
+        batch = first.unpacked(floats, places)
+    else:
+        return None
+    return Batch(*(column.unflatten(0, (len(rows), -1)) if column.numel() else column for column in batch))

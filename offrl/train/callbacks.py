@@ -180,11 +180,12 @@ class Signals:
 
     interval: int
     keep: int
+    listens: bool  # not where others listen for it: in company, and in a thread
     caught: int = 0
     previous: dict[int, Any] = field(default_factory=dict[int, Any])
 
     def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():
+        if self.listens and threading.current_thread() is threading.main_thread():
             self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 

@@ -68,7 +68,8 @@ def _fit(trainer: Trainer, run: RunContext) -> None:
     measure = Measure(trainer.log_interval)
     measure.begin(trainer, run)
     bar = Bar(trainer.pulse, run.config["name"], shows=run.writes and (run.member is None or run.member.number == 0))
-    with Signals(trainer.pulse, trainer.keep_checkpoints) as signals, bar.shown_from(trainer):
+    signals = Signals(trainer.pulse, trainer.keep_checkpoints, listens=run.member is None)
+    with signals, bar.shown_from(trainer):
         callbacks = [
             measure,
             Guard(trainer.log_interval, trainer.max_q),

@@ -1,12 +1,15 @@
-"""Runs that train as one: each in a thread of its own, all meeting where they compute.
+"""Runs that train as one: each by itself, all meeting where they compute.
 
 A run in company is an ordinary run. Its job, trainer, callbacks, files and evaluation are those of a run alone; only
 when it asks its algorithm for updates or actions does it wait for the others, and the stack (`offrl/nn/stack.py`)
 answers all at once. So whatever a trainer does, it can do in company, each run leaves the folder that it would have
 left alone, and one that fails leaves the others undisturbed.
 
-Where stacking does not pay (a processor is busy enough with one large network), the runs train side by side instead, in
-the same threads and on the same copy of the data.
+The runs take turns in one thread, as greenlets: whoever waits hands over to the next in a microsecond, where threads
+would take ten times that and wait for the interpreter's lock.
+
+Where stacking does not pay (a processor is busy enough with one large network), the runs learn side by side instead, in
+as many threads as there are cores, on the same copy of the data.
 """
 
 from __future__ import annotations
@@ -15,17 +18,21 @@ import contextlib
 import copy
 import os
 import signal
-import threading
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, Literal, TypeVar, cast
 
 import torch
+from greenlet import getcurrent, greenlet
 from torch import Tensor
 
 from offrl.algos.base import Algorithm
 from offrl.data.dataset import Dataset
+from offrl.data.replay import Replay
+from offrl.data.rows import Rows, gather_each
 from offrl.functional import noise
 from offrl.nn.stack import Stack, joined
 from offrl.nn.stack_graph import CompiledUpdate
@@ -34,7 +41,9 @@ from offrl.train.updater import Meter, Updater
 from offrl.types import Batch, Metrics, Source
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Source)
 Mode = Literal["auto", "stack", "threads"]
+LEARNING = ("updates", "learn")
 
 
 @dataclass
@@ -48,22 +57,22 @@ class _Request:
     done: bool = True  # once it has been looked at: False, if more is to be done before it is answered
 
 
-class Member:
+class Member(greenlet):
     """One run in company: what its trainer, evaluator and updater talk to instead of the algorithm."""
 
-    def __init__(self, company: Company, number: int, seed: int) -> None:
-        self.company, self.number = company, number
+    def __init__(self, company: Company, number: int, seed: int, job: Callable[[], object]) -> None:
+        super().__init__(self._work)
+        self.company, self.number, self.job = company, number, job
         self.stream = torch.Generator().manual_seed(seed)
         self.algo: Algorithm | None = None
         self.meter: Meter | None = None
         self.request: _Request | None = None
-        self.wake = _closed()
+        self.result: Any = None  # what the job returned or raised
 
     def join(self, algo: Algorithm) -> None:
         """Train in company from here on. What was drawn from torch's own generator until now goes on in a stream."""
         self.algo = algo
         self.stream.set_state(torch.get_rng_state())
-        noise.use(self.stream)
         self.ask("join", algo)
 
     def act(self, obs: Tensor) -> Tensor:
@@ -76,11 +85,13 @@ class Member:
 
     def ask(self, kind: str, *arguments: Any) -> Any:
         """Wait for the others, and for the answer. Raises what went wrong there."""
-        if self.company.side_by_side:
-            return self.company.alone(self, kind, arguments)
-        request = self.request = _Request(kind, arguments)
-        self.company.arrived()
-        self.wake.acquire()
+        request = _Request(kind, arguments)
+        if self.company.side_by_side and kind not in LEARNING:
+            return getattr(self.algo, kind)(*arguments)
+        self.request = request
+        with torch.inference_mode(False):  # a mode is the thread's, in which the others go on meanwhile
+            self.company.hub.switch()
+        noise.use(self.stream)
         if request.error is not None:
             raise request.error
         return request.answer
@@ -91,6 +102,14 @@ class Member:
         if key not in shelf:
             shelf[key] = make()
         return copy.copy(cast(T, shelf[key]))
+
+    def _work(self) -> None:
+        try:
+            self.result = self.job()
+        except BaseException as error:
+            self.result = error
+        finally:
+            self.company.leave(self)
 
 
 class CompanyUpdater(Updater):
@@ -122,39 +141,29 @@ class Company:
     said: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ready = _closed()
-        self._running = 0  # members that neither wait nor have ended
+        self.hub = getcurrent()  # who serves
         self._stack: Stack | None = None
         self._update: Callable[[Batch], Metrics] | None = None  # of the stack, on batches that were drawn
         self._sums: Metrics = {}  # [runs]
         self._counts: dict[str, int] = {}
-        self._count = max(1, (os.cpu_count() or 1) // torch.get_num_threads())  # that compute at a time, side by side
-        self._cores = threading.Semaphore(self._count)
+        self._pool: ThreadPoolExecutor | None = None  # side by side: a thread a core
+        self._learnt: SimpleQueue[Member] = SimpleQueue()  # who has done so there
 
     def run(self, jobs: Sequence[Callable[[], T]], seeds: Sequence[int]) -> list[T | BaseException]:
-        """Do every job in a thread of its own, in which `here()` is its member; what each returned or raised."""
-        results: list[Any] = [None] * len(jobs)
-
-        def work(member: Member, job: Callable[[], T]) -> None:
-            _here.member = member
-            try:
-                results[member.number] = job()
-            except BaseException as error:
-                results[member.number] = error
-            finally:
-                self._leave(member)
-
-        for number, (job, seed) in enumerate(zip(jobs, seeds, strict=True)):
-            member = Member(self, number, seed)
-            self.members.append(member)
-            self._running += 1
-            threading.Thread(target=work, args=(member, job), name=f"run-{number}").start()
-            self._await()  # one after the other, until each asks for something: what they share is made once
-        while self.members:
-            if not self._serve():
-                self._await()
-        return results
+        """Do every job by itself, with `here()` as its member; what each returned or raised."""
+        self.hub = getcurrent()
+        begun: list[Member] = []
+        try:
+            for number, (job, seed) in enumerate(zip(jobs, seeds, strict=True)):
+                begun.append(Member(self, number, seed, job))
+                self.members.append(begun[-1])
+                self._resume(begun[-1])
+            while self.members:
+                self._serve()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown()
+        return [member.result for member in begun]
 
     @contextlib.contextmanager
     def signals(self) -> Generator[None]:
@@ -175,72 +184,42 @@ class Company:
         finally:
             restore()
 
-    def arrived(self) -> None:
-        """Said by a member that waits from here on."""
-        with self._lock:
-            self._running -= 1
-            if not self._running:
-                self._ready.release()
-
     def hand_out(self) -> None:
         """Give each run its share of the metrics."""
-        with self._lock:
-            sums, counts, self._sums, self._counts = self._sums, self._counts, {}, {}
-            if not sums or self._stack is None:
-                return
-            shares = {name: value.unbind(0) for name, value in sums.items()}
-            for run, member in enumerate(self._stacked):
-                if member.meter is not None:
-                    member.meter.add({name: share[run] for name, share in shares.items()}, counts)
+        sums, counts, self._sums, self._counts = self._sums, self._counts, {}, {}
+        if not sums or self._stack is None:
+            return
+        shares = {name: value.unbind(0) for name, value in sums.items()}
+        for run, member in enumerate(self._stacked):
+            if member.meter is not None:
+                member.meter.add({name: share[run] for name, share in shares.items()}, counts)
 
-    def alone(self, member: Member, kind: str, arguments: tuple[Any, ...]) -> Any:
-        """Side by side: a run computes for itself, at most one a core."""
-        algo, meter = cast(Algorithm, member.algo), member.meter
-        match kind:
-            case "join":
-                return None
-            case "updates":
-                source, count = arguments
-                with self._cores:
-                    for _ in range(count):
-                        metrics = algo.update(source.sample(algo.batch_size))
-                        cast(Meter, meter).add(metrics, dict.fromkeys(metrics, 1))
-                return None
-            case "learn":
-                with self._cores:
-                    metrics = algo.update(arguments[0])
-                    cast(Meter, meter).add(metrics, dict.fromkeys(metrics, 1))
-                return None
-            case _:
-                return getattr(algo, kind)(*arguments)
-
-    def _await(self) -> None:
-        """Wait until every member waits or has ended. In slices, so that signals are seen."""
-        while not self._ready.acquire(timeout=0.2):
-            pass
-
-    def _leave(self, member: Member) -> None:
+    def leave(self, member: Member) -> None:
+        """Said by a member whose job is over."""
         self.hand_out()
-        with self._lock:
-            self.members = [other for other in self.members if other is not member]
-            self._running -= 1
-            if not self._running:
-                self._ready.release()
+        self.members.remove(member)
 
-    def _serve(self) -> bool:
-        """Answer what can be answered now; whether anybody was."""
+    def _resume(self, member: Member) -> None:
+        """Let it go on until it asks for something, or ends."""
+        member.switch()
+        noise.use(None)
+
+    def _serve(self) -> None:
+        """Answer those who ask for the same, acting first; where nobody asks, somebody is still learning."""
         waiting = [member for member in self.members if member.request is not None]
         if not waiting:
-            return False
-        acting = [m for m in waiting if _request(m).kind not in ("join", "updates", "learn")]
+            self._resume(self._learnt.get())
+            return
+        acting = [m for m in waiting if _request(m).kind not in ("join", *LEARNING)]
         if acting:
             first = _signature(_request(acting[0]))
             self._answer([m for m in acting if _signature(_request(m)) == first], self._act)
+        elif self.side_by_side:
+            self._learn_apart(waiting)
         else:
             kind = _request(waiting[0]).kind
             alike = [m for m in waiting if _request(m).kind == kind]
             self._answer(alike, {"join": self._join, "updates": self._updates, "learn": self._learn}[kind])
-        return True
 
     def _answer(self, asking: list[Member], answer: Callable[[list[Member]], None]) -> None:
         try:
@@ -248,14 +227,31 @@ class Company:
         except BaseException as error:
             for member in asking:
                 _request(member).error, _request(member).done = error, True
-        with self._lock:
-            done = [member for member in asking if _request(member).done]
-            self._running += len(done)
-            for member in done:
-                member.request = None
+        noise.use(None)
+        done = [member for member in asking if _request(member).done]
         for member in done:
-            member.wake.release()
-        self._await()
+            member.request = None
+        for member in done:
+            self._resume(member)
+
+    def _learn_apart(self, asking: list[Member]) -> None:
+        """Side by side: each learns in a thread, as many at a time as there are cores, and goes on when it has."""
+        self._pool = self._pool or ThreadPoolExecutor(_cores())  # threads of this one: they flush denormals as it does
+        for member in asking:
+            request, member.request = _request(member), None
+            self._pool.submit(self._learn_alone, member, request)
+
+    def _learn_alone(self, member: Member, request: _Request) -> None:
+        algo, meter = cast(Algorithm, member.algo), cast(Meter, member.meter)
+        noise.use(member.stream)
+        try:
+            source, count = request.arguments if request.kind == "updates" else (None, 1)
+            for _ in range(count):
+                metrics = algo.update(source.sample(algo.batch_size) if source else request.arguments[0])
+                meter.add(metrics, dict.fromkeys(metrics, 1))
+        except BaseException as error:
+            request.error = error
+        self._learnt.put(member)
 
     def _join(self, asking: list[Member]) -> None:
         self._stacked: list[Member] = list(asking)
@@ -281,7 +277,6 @@ class Company:
                 for member, request in zip(asking, requests, strict=True):
                     noise.use(member.stream)
                     request.answer = getattr(member.algo, kind)(*request.arguments)
-                noise.use(None)
                 return
             together = torch.stack([request.arguments[0] for request in requests])
             for request, answer in zip(requests, stack(kind, together, *rest), strict=True):
@@ -313,17 +308,14 @@ class Company:
         stack.settle()
 
     def _part(self, asking: list[Member]) -> None:
-        """From now on side by side; what was asked for is done by each for itself."""
+        """From now on side by side, also what was asked for."""
         self.side_by_side = True
         self.said(
             f"these networks keep a core busy: the {len(asking)} runs train side by side in threads, on one copy of "
             "the data, instead of as one"
         )
         for member in asking:
-            request = _request(member)
-            noise.use(member.stream)
-            self.alone(member, request.kind, request.arguments)
-        noise.use(None)
+            _request(member).done = False
 
     def _pays(self, feed: Sequence[Source] | Sequence[Batch], batch_size: int) -> bool:
         """Measure, on copies."""
@@ -332,27 +324,25 @@ class Company:
             batches = [copy.copy(cast(Source, source)).sample(batch_size) for source in feed]
         else:
             batches = cast("list[Batch]", list(feed))
-        return stacking_pays(algos, batches, self._count)
+        return stacking_pays(algos, batches, _cores())
 
     def _batch(self, sources: Sequence[Source], batch_size: int) -> Batch:
-        """A batch of each source [runs, B, …], with one gather where all draw from the same rows."""
-        streams = [member.stream for member in self._stacked]
-        datasets = [source for source in sources if type(source) is Dataset]
-        try:
-            if len(datasets) == len(sources) and all(source.rows is datasets[0].rows for source in datasets):
-                index: list[Tensor] = []
-                for source, stream in zip(datasets, streams, strict=True):
-                    noise.use(stream)
-                    index.append(source.next_index(batch_size))
-                columns: list[Tensor] = list(datasets[0].rows.gather(torch.cat(index)))
-                return Batch(*(x.unflatten(0, (len(sources), -1)) if x.numel() else x for x in columns))
-            batches: list[Batch] = []
-            for source, stream in zip(sources, streams, strict=True):
-                noise.use(stream)
-                batches.append(source.sample(batch_size))
-            return joined(batches)
-        finally:
-            noise.use(None)
+        """A batch of each source [runs, B, …], each with the random numbers of its run."""
+        if not all(type(source) in (Dataset, Replay) for source in sources):
+            return joined(self._each(sources, lambda source: source.sample(batch_size)))
+        stored = cast("Sequence[Dataset | Replay]", sources)
+        index = self._each(stored, lambda source: source.next_index(batch_size))
+        rows = [source.rows for source in stored]
+        batch = gather_each(rows, index)
+        return joined(list(map(Rows.gather, rows, index))) if batch is None else batch
+
+    def _each(self, sources: Sequence[S], draw: Callable[[S], T]) -> list[T]:
+        """What is drawn from each source."""
+        drawn: list[T] = []
+        for source, member in zip(sources, self._stacked, strict=True):
+            noise.use(member.stream)
+            drawn.append(draw(source))
+        return drawn
 
     def _add(self, metrics: Mapping[str, Tensor]) -> None:
         for name, value in metrics.items():
@@ -360,16 +350,15 @@ class Company:
             self._counts[name] = self._counts.get(name, 0) + 1
 
 
-class _Here(threading.local):
-    member: Member | None = None
-
-
-_here = _Here()
-
-
 def here() -> Member | None:
-    """The member whose thread this is; None in a run alone."""
-    return _here.member
+    """The member that is at work; None in a run alone."""
+    current = getcurrent()
+    return current if isinstance(current, Member) else None
+
+
+def _cores() -> int:
+    """How many runs can learn at a time, side by side."""
+    return max(1, (os.cpu_count() or 1) // torch.get_num_threads())
 
 
 def _request(member: Member) -> _Request:
@@ -380,10 +369,3 @@ def _request(member: Member) -> _Request:
 def _signature(request: _Request) -> tuple[object, ...]:
     """Requests with equal ones can be answered at once."""
     return request.kind, *(a.shape if isinstance(a, Tensor) else a for a in request.arguments)
-
-
-def _closed() -> threading.Lock:
-    """A gate that one thread waits at, and another opens for one passage."""
-    gate = threading.Lock()
-    gate.acquire()
-    return gate
