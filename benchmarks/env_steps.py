@@ -74,7 +74,7 @@ def contenders(name: str, peers: dict[str, Path]) -> Sequence[Contender]:
 
 def main() -> None:
     """Measure every task, print the table, keep the record."""
-    args = arguments(__doc__, list(ROWS), rounds=5, seconds=4.0).parse_args()
+    args = arguments(__doc__, list(ROWS), rounds=5, seconds=3.0).parse_args()
     peers = pythons(args, "sb3")
     compare("env_steps", args.rows, lambda row: contenders(row, peers), args, threads=1)
 

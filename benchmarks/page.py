@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks import comparison, compiled, loading, stacked, stacked_updates, start_up
+from benchmarks import comparison, compiled, loading, stacked, stacked_steps, stacked_updates, start_up
 from benchmarks.harness import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -30,6 +30,7 @@ TABLES: dict[str, Markdown] = {
     "start_up": start_up.markdown,
     "stacked": stacked.markdown,
     "stacked_updates": stacked_updates.markdown,
+    "stacked_steps": stacked_steps.markdown,
 }
 
 

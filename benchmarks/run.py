@@ -36,12 +36,13 @@ PEERS = {
 TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
     ("updates", ("--threads", "1"), ("--rounds", "1", "--seconds", "1"), True),
     ("updates", ("--threads", "2"), ("--rounds", "1", "--seconds", "1"), True),
-    ("compiled", ("--algos", "iql", "td3_bc", "sac", "cql", "dqn"), ("--algos", "dqn", "--rounds", "1"), False),
+    ("compiled", ("--algos", "iql", "sac", "cql", "dqn"), ("--algos", "dqn", "--rounds", "1"), False),
     ("env_steps", (), ("--rounds", "1", "--seconds", "2"), True),
     ("sampling", (), ("--rounds", "1"), True),
     ("loading", (), ("--rounds", "1"), False),
     ("start_up", (), ("--rounds", "1"), True),
     ("stacked_updates", (), ("--rounds", "1"), False),
+    ("stacked_steps", (), ("--steps", "200"), False),
     ("stacked", ("--rounds", "1"), ("--rounds", "1", "--length", "500"), False),
 )
 

@@ -28,7 +28,7 @@ class Row:
     ours: tuple[str, ...]
     plain: bool = True
     jax: bool = False
-    compiled: bool = False  # ours also as one graph, as `hardware.compile=auto` has it in runs of 50,000 updates
+    compiled: bool = False  # ours also as one graph, where `hardware.compile=auto` has it in runs of 50,000 updates
     batch_size: int = 256
     choices: int = 0  # discrete actions
 
@@ -39,7 +39,7 @@ ROWS = {
     "bc": Row(("algo=bc", "policy=deterministic"), jax=True, compiled=True),  # as the others clone; ours is a Gaussian
     "sac": Row(("algo=sac", "trainer=offline"), jax=True, compiled=True),
     "awac": Row(("algo=awac",), jax=True),
-    "cql": Row(("algo=cql",), compiled=True),
+    "cql": Row(("algo=cql",)),
     "sac_n": Row(("algo=sac_n", "network.hidden=[256,256]")),
     "dqn": Row(("algo=double_dqn", "trainer=offline"), plain=False, compiled=True, batch_size=32, choices=3),
     "discrete_cql": Row(("algo=discrete_cql",), plain=False, compiled=True, batch_size=32, choices=3),
@@ -71,7 +71,7 @@ def contenders(name: str, threads: int, peers: dict[str, Path]) -> Sequence[Cont
 
 def main() -> None:
     """Measure every algorithm, print the table, keep the record."""
-    parser = arguments(__doc__, list(ROWS), rounds=5, seconds=2.0)
+    parser = arguments(__doc__, list(ROWS), rounds=5, seconds=1.6)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     peers = pythons(args, "d3rlpy", "jax")
