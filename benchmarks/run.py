@@ -5,7 +5,7 @@
     python benchmarks/run.py --only updates loading  some of the tables
     python benchmarks/run.py --quick                 a few minutes, for a look, of which nothing is kept
 
-It takes about half an hour on two cores, which should have nothing else to do, and ends by putting the figures into
+It takes less than 40 minutes on two cores, which should have nothing else to do, and ends by putting the figures into
 docs/benchmarks.md. Peers' Pythons can also be given (`--d3rlpy-python`, …, or OFFRL_BENCH_D3RLPY, OFFRL_BENCH_SB3,
 OFFRL_BENCH_JAX); those that are missing are skipped, and it says so. Learning takes hours and is a command of its own:
 `benchmarks/learning.py`.
