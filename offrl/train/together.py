@@ -247,7 +247,7 @@ class Company:
         try:
             source, count = request.arguments if request.kind == "updates" else (None, 1)
             for _ in range(count):
-                metrics = algo.update(source.sample(algo.batch_size) if source else request.arguments[0])
+                metrics = algo.update(source.sample(algo.batch_size) if source is not None else request.arguments[0])
                 meter.add(metrics, dict.fromkeys(metrics, 1))
         except BaseException as error:
             request.error = error
