@@ -215,7 +215,10 @@ def clip_(gradients: list[Tensor], max_norm: float | Tensor, runs: int | None = 
     """Scale gradients in place so that their joint Euclidean norm is at most `max_norm` (Pascanu et al. 2013); with
     `runs` that of each run, along the first axis."""
     if runs is None:
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        # A compiler makes one kernel of sums of squares, but would call a norm of its own for each gradient.
+        compiled = torch.compiler.is_compiling()
+        norms = [g.square().sum().sqrt() for g in gradients] if compiled else torch._foreach_norm(gradients)
+        norm = torch.linalg.vector_norm(torch.stack(norms))
         torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
         return
     norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()  # [runs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import ClassVar, cast
 
 import numpy as np
@@ -63,46 +64,42 @@ class OnRollouts(Trainer):
         """One rollout, on the device. Rewards may be scaled in it; the reported returns are the raw ones, of whole
         episodes those that are learned from, also where `algo.horizon` cut them.
         """
-        columns: Rollout | None = None
-        t = 0
+        rows: list[Rollout] = []
         whole, over = self._algo.whole_episodes, torch.zeros(self._env.num_envs, dtype=torch.bool)
         earned = torch.zeros(self._env.num_envs)
         if whole:
             entropy = np.random.SeedSequence([self._seed, self.env_step])
             self._actor.restart(int(entropy.generate_state(1)[0]))
-        for t in range(self._algo.horizon):
+        while len(rows) < self._algo.horizon and not (whole and over.all()):
             obs, action, seen = self._actor.step(self.env_step, counted=~over if whole else None)
-            reward = seen.reward
+            reward, done = seen.reward, seen.terminated | seen.truncated
             if self._scaler is not None:
-                reward = self._scaler(reward, seen.terminated | seen.truncated)
-            row = Rollout(obs, action, reward, seen.terminated, seen.truncated, seen.next_obs)
-            columns = columns or self._room_for(row)
-            for column, value in zip(columns, row, strict=True):
-                column[t] = value
+                reward = self._scaler(reward, done)
+            rows.append(Rollout(obs, action, reward, seen.terminated, seen.truncated, seen.next_obs))
             self.env_step += len(obs)
-            earned += seen.reward
-            over |= seen.terminated | seen.truncated
-            if whole and over.all():  # what is left stays zero
-                break
+            if whole:
+                earned += seen.reward
+                over |= done
         if whole:
             cut = (~over).nonzero().flatten().tolist()
-            self._actor.finished += [Episode(env, float(earned[env]), t + 1, None) for env in cut]
-        assert columns is not None
+            self._actor.finished += [Episode(env, float(earned[env]), len(rows), None) for env in cut]
         if self._moments is not None:
-            self._moments.add(columns.obs[: t + 1].flatten(0, 1))
-        return columns
+            self._moments.add(torch.cat([row.obs for row in rows]))
+        return Rollout(*(self._column(values) for values in zip(*rows, strict=True)))
 
-    def _room_for(self, row: Rollout) -> Rollout:
-        shape = (self._algo.horizon,)
-        return Rollout(*(torch.zeros(shape + x.shape, dtype=x.dtype, device=self._device) for x in row))
+    def _column(self, values: tuple[Tensor, ...]) -> Tensor:
+        """[horizon, N, ...] on the device; what lies behind the end of whole episodes is zero."""
+        column = torch.stack(values).to(self._device)
+        missing = self._algo.horizon - len(values)
+        return torch.cat((column, column.new_zeros(missing, *column.shape[1:]))) if missing else column
 
     def _epoch(self, batch: Batch) -> None:
         """One pass over the rows in random order; the last minibatch holds what is left."""
         order = noise.permutation(len(batch.reward), batch.reward)
-        shuffled = Batch(*(_rows(column, order) for column in batch))  # one gather, then views
-        for start in range(0, len(order), self._algo.batch_size):
-            rows = slice(start, start + self._algo.batch_size)
-            self._updater.learn(Batch(*(_rows(column, rows) for column in shuffled)))
+        # One gather, then views; an absent column stays absent.
+        columns = [column[order].split(self._algo.batch_size) if column.numel() else repeat(column) for column in batch]
+        for rows in zip(*columns, strict=False):
+            self._updater.learn(Batch(*rows))
             self.update += 1
 
     def read(self) -> dict[str, float]:
@@ -121,7 +118,3 @@ class OnRollouts(Trainer):
 
     def close(self) -> None:
         self._env.close()
-
-
-def _rows(column: Tensor, index: Tensor | slice) -> Tensor:
-    return column[index] if column.numel() else column  # an absent column stays absent
