@@ -72,26 +72,27 @@ class OnRollouts(Trainer):
             self._actor.restart(int(entropy.generate_state(1)[0]))
         while len(rows) < self._algo.horizon and not (whole and over.all()):
             obs, action, seen = self._actor.step(self.env_step, counted=~over if whole else None)
-            reward, done = seen.reward, seen.terminated | seen.truncated
-            if self._scaler is not None:
-                reward = self._scaler(reward, done)
-            rows.append(Rollout(obs, action, reward, seen.terminated, seen.truncated, seen.next_obs))
+            rows.append(Rollout(obs, action, seen.reward, seen.terminated, seen.truncated, seen.next_obs))
             self.env_step += len(obs)
             if whole:
                 earned += seen.reward
-                over |= done
+                over |= seen.terminated | seen.truncated
         if whole:
             cut = (~over).nonzero().flatten().tolist()
             self._actor.finished += [Episode(env, float(earned[env]), len(rows), None) for env in cut]
+        rollout = Rollout(*(torch.stack(column) for column in zip(*rows, strict=True)))
         if self._moments is not None:
-            self._moments.add(torch.cat([row.obs for row in rows]))
-        return Rollout(*(self._column(values) for values in zip(*rows, strict=True)))
+            self._moments.add(rollout.obs.flatten(0, 1))
+        if self._scaler is not None:
+            reward = self._scaler(rollout.reward, rollout.terminated | rollout.truncated)
+            rollout = rollout._replace(reward=reward)
+        return Rollout(*(self._filled(column) for column in rollout))
 
-    def _column(self, values: tuple[Tensor, ...]) -> Tensor:
-        """[horizon, N, ...] on the device; what lies behind the end of whole episodes is zero."""
-        column = torch.stack(values).to(self._device)
-        missing = self._algo.horizon - len(values)
-        return torch.cat((column, column.new_zeros(missing, *column.shape[1:]))) if missing else column
+    def _filled(self, column: Tensor) -> Tensor:
+        """[T, N, ...] -> [horizon, N, ...] on the device: zero behind the end of whole episodes."""
+        missing = self._algo.horizon - len(column)
+        column = torch.cat((column, column.new_zeros(missing, *column.shape[1:]))) if missing else column
+        return column.to(self._device)
 
     def _epoch(self, batch: Batch) -> None:
         """One pass over the rows in random order; the last minibatch holds what is left."""

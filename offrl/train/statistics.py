@@ -33,6 +33,18 @@ class RunningMoments:
         self.mean = self.mean + delta * (size / total)
         self.count = total
 
+    def add_in_turn(self, batches: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Count batch after batch of `batches` [T, B, *shape] in; the standard deviation after each, [T, *shape]."""
+        values = batches.astype(np.float64)
+        pivot = self.mean if self.count else values.mean((0, 1))  # close to all means, so that little cancels
+        away = values - pivot
+        ones = (1,) * self.mean.ndim
+        count = self.count + values.shape[1] * np.arange(1, len(values) + 1).reshape(-1, *ones)
+        shift = away.sum(1).cumsum(0) / count
+        squares = self.squares + np.square(away).sum(1).cumsum(0) - count * np.square(shift)
+        self.count, self.mean, self.squares = int(count.flat[-1]), pivot + shift[-1], np.maximum(squares[-1], 0.0)
+        return np.sqrt(np.maximum(squares, 0.0) / count)
+
     @property
     def std(self) -> NDArray[np.float64]:
         """[*shape]"""
@@ -63,14 +75,16 @@ class RewardScaler:
         self.returns = np.zeros(num_envs, dtype=np.float32)
         self.moments = RunningMoments(())
 
-    def __call__(self, reward: Tensor, done: Tensor) -> Tensor:
-        """[N] raw rewards of one step, [N] whether the episode ended with it -> [N] scaled rewards."""
-        rewards = reward.numpy()
-        self.returns = self.returns * self.discount + rewards
-        self.moments.add(self.returns)
-        self.returns[done.numpy()] = 0.0
-        scaled = rewards / np.float32(self.moments.std + 1e-4)
-        return torch.from_numpy(np.minimum(np.maximum(scaled, -10.0), 10.0))
+    def __call__(self, rewards: Tensor, dones: Tensor) -> Tensor:
+        """[T, N] raw rewards of T steps, and whether an episode ended with them -> [T, N] scaled ones, each by the
+        deviation of all returns up to its own step."""
+        raw, goes_on = rewards.numpy(force=True), ~dones.numpy(force=True)
+        returns = np.empty_like(raw)
+        for t in range(len(raw)):
+            np.add(self.returns * self.discount, raw[t], out=returns[t])
+            self.returns = returns[t] * goes_on[t]
+        std = self.moments.add_in_turn(returns).astype(np.float32)
+        return torch.from_numpy(np.clip(raw / (std + np.float32(1e-4))[:, None], -10.0, 10.0)).to(rewards.device)
 
     def state(self) -> State:
         """The returns under way and the moments."""

@@ -81,11 +81,15 @@ def test_running_moments_equal_those_of_all_rows() -> None:
 
 
 def test_rewards_are_scaled_by_the_spread_of_discounted_returns() -> None:
-    scaler, returns, seen = RewardScaler(1, 0.9), 0.0, []
-    for step in range(200):
-        reward, done = float(step % 3), step % 7 == 6
-        scaled = scaler(torch.tensor([reward]), torch.tensor([done]))
+    """Of all returns so far, whatever the lengths of the rollouts."""
+    scaler, returns, seen, expected = RewardScaler(2, 0.9), np.zeros(2), [], []
+    steps = np.arange(200)
+    rewards, dones = np.stack((1e3 + steps % 3, steps % 5), 1), np.stack((steps % 7 == 6, steps % 4 == 3), 1)
+    for reward, done in zip(rewards, dones, strict=True):
         seen.append(returns := 0.9 * returns + reward)
-        returns *= not done
-        if step > 2:
-            assert scaled.item() == pytest.approx(min(reward / (np.std(seen) + 1e-4), 10.0), rel=1e-4)
+        returns = returns * ~done
+        expected.append(np.clip(reward / (np.std(seen) + 1e-4), -10.0, 10.0))
+    lengths = (1, 4, 100, 95)
+    parts = zip(torch.from_numpy(rewards).float().split(lengths), torch.from_numpy(dones).split(lengths), strict=True)
+    scaled = torch.cat([scaler(*part) for part in parts])
+    np.testing.assert_allclose(scaled, expected, rtol=1e-4)
