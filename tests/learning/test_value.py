@@ -57,7 +57,8 @@ def learned(folder: Path, *overrides: str, steps: Steps | None = None) -> dict[s
     ],
 )
 def test_cartpole(tmp_path: Path, name: str, overrides: tuple[str, ...]) -> None:
-    assert learned(tmp_path, f"algo={name}", *CARTPOLE, *overrides)["best"]["return"] > 300.0
+    """From one seed to another the best return moves between 230 and 500; one that errs stays at 10."""
+    assert learned(tmp_path, f"algo={name}", *CARTPOLE, *overrides)["best"]["return"] > 150.0
 
 
 def test_qt_opt_swings_a_pendulum_up(tmp_path: Path) -> None:
