@@ -23,6 +23,8 @@ from torch.func import functional_call, grad_and_value
 from torch.optim.adam import adam
 
 from offrl.functional import run_axis
+from offrl.nn import fused_adam
+from offrl.nn.fused_adam import CONSTANTS, fused_adam_
 from offrl.types import Loss, Metrics
 
 M = TypeVar("M", bound=nn.Module)
@@ -99,29 +101,27 @@ class Learner(nn.Module, Generic[M]):
 
     @torch.no_grad()
     def _adam(self, gradients: list[Tensor]) -> None:
-        """The fused step, called directly; while tracing the public one, of which a compiler can see the inside."""
+        """The fused step; while tracing for a GPU the public one, of which a compiler can see the inside."""
         parameters, first, second = self._parameters_list, self._first, self._second
-        constants: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": self.eps}
-        constants |= {"amsgrad": False, "maximize": False}
-        if torch.compiler.is_compiling():
+        compiling = torch.compiler.is_compiling()
+        if compiling and not self._step.is_cpu:
             steps = [self.step.to(each.dtype, copy=True) for each in parameters]  # it counts each one up
-            adam(
-                parameters, gradients, first, second, [], steps, lr=self.lr, foreach=True, capturable=True, **constants
-            )
+            how: dict[str, Any] = {"foreach": True, "capturable": True, "eps": self.eps, **CONSTANTS}
+            adam(parameters, gradients, first, second, [], steps, lr=self.lr, **how)
             self.step.add_(1.0)
             return
         self._step.add_(1.0)
-        if run_axis.is_traced():
+        if compiling:
+            fused_adam.in_a_graph(parameters, gradients, first, second, self._step, self._lr, self.eps)
+        elif run_axis.is_traced():
             self._adam_by_elements(gradients)
-            return
-        if self.runs is None or _all_equal(self._lr):
-            lr, steps = self._lr.view(-1)[0], self._steps
-            torch._fused_adam_(parameters, gradients, first, second, [], steps, lr=lr, **constants)
-            return
-        for run in range(self.runs):
-            lists = ([tensor[run] for tensor in part] for part in (parameters, gradients, first, second))
-            steps = [self._step[run]] * len(parameters)
-            torch._fused_adam_(*lists, [], steps, lr=self._lr[run], **constants)  # pyright: ignore[reportCallIssue]
+        elif self.runs is None or _all_equal(self._lr):
+            step, lr = self._step.view(-1)[0], self._lr.view(-1)[0]
+            fused_adam_(parameters, gradients, first, second, step, lr, self.eps)
+        else:
+            for run in range(self.runs):
+                lists: Any = ([each[run] for each in part] for part in (parameters, gradients, first, second))
+                fused_adam_(*lists, self._step[run], self._lr[run], self.eps)  # pyright: ignore[reportCallIssue]
 
     def _adam_by_elements(self, gradients: list[Tensor]) -> None:
         """The same of many runs in operations that a compiler can see."""
@@ -144,7 +144,6 @@ class Learner(nn.Module, Generic[M]):
         for tensors in (self._parameters_list, self._first, self._second):
             tensors[:] = map(whole, tensors)
         self._lr, self._step = whole(self.lr), whole(self.step)
-        self._steps = [self._step[0]] * len(self._steps)
 
     def _list_state(self) -> None:
         """Lists for the fused step, made once: walking the module tree at each update would cost more than Adam."""
@@ -153,7 +152,6 @@ class Learner(nn.Module, Generic[M]):
         self._first, self._second = (
             [self.get_buffer(f"{name}{i}") for i in range(count)] for name in ("first", "second")
         )
-        self._steps = [self.step] * count
         self._lr, self._step = self.lr, self.step
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Learner[M]:
