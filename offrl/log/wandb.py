@@ -55,6 +55,7 @@ class Wandb:
             x_save_requirements=False,
             x_disable_stats=mode == "offline",
             x_disable_meta=mode == "offline",
+            reinit="create_new",  # runs that train as one are open at once
         )
         run = wandb.init(
             project=self.project,

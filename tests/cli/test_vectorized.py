@@ -124,6 +124,16 @@ def pendulum_log(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("mode", ["stack", "threads"])
+def test_every_run_is_a_run_of_its_own_at_weights_and_biases(mode: str, tmp_path: Path) -> None:
+    words = ["-m", *SMALL, "logger=wandb", "trainer.steps=100", "seed=0,1", f"hydra.sweep.dir={tmp_path}"]
+    done = offrl(*words, "hydra/launcher=vectorized", f"hydra.launcher.mode={mode}")
+    assert done.returncode == 0, done.stderr
+    for folder in (tmp_path / "0_seed-0", tmp_path / "1_seed-1"):
+        (record,) = folder.glob("wandb/offline-run-*")
+        assert record.name.endswith(json.loads((folder / "run.json").read_text())["wandb_id"])
+
+
 def test_a_run_that_diverges_leaves_the_others_alone(tmp_path: Path) -> None:
     """A learning rate beyond all sense ends its own run alone."""
     words = ["-m", *SMALL, "trainer.steps=200", "trainer.max_q=1e4", "algo.lr=1e30,1e-3", f"hydra.sweep.dir={tmp_path}"]

@@ -35,7 +35,21 @@ def test_runs_of_a_sweep_that_differ_in_their_seeds_alone_are_one_group() -> Non
     assert sweep_group(sweep / "0_seed-0") == sweep_group(sweep / "1_seed-1") == "2026-01-01"
 
 
-@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_runs_that_are_open_at_once_are_kept_apart(tmp_path: Path) -> None:
+    """As are those of a sweep that train as one."""
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    loggers = [recipe("offline").open(folder, {}, LABEL) for folder in folders]
+    for number, logger in enumerate(loggers):
+        logger.log({"step": 1, "critic/loss": float(number)})
+    for folder, logger in zip(folders, loggers, strict=True):
+        logger.close({"last/return": 3.0}, failed=False)
+        assert len(list(folder.glob(f"wandb/offline-run-*-{logger.id}"))) == 1
+    assert loggers[0].id != loggers[1].id
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_offline_run_and_resume_keep_one_id(tmp_path: Path) -> None:
     logger = recipe("offline").open(tmp_path, {"algo": {"lr": 1e-3}}, LABEL)
