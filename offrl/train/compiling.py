@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from offrl.algos.base import Algorithm, OnPolicy, Solver
+from offrl.algos.base import Algorithm, Solver
 from offrl.train.loop import Trainer
 
 FEW = 4  # graphs that a stack may need
@@ -46,8 +46,6 @@ def choose(
         return Choice(False, "hardware.compile=false")
     if devices > 1:
         return Choice(False, "an update that several devices share is not compiled")
-    if in_company and isinstance(algo, OnPolicy):
-        return Choice(False, "in company only updates on drawn batches are compiled, not those on rollouts")
     phases = getattr(algo, "policy_delay", 1)
     if in_company and phases > FEW:
         return Choice(False, f"in company each of the {phases} phases of algo.policy_delay would be a graph of its own")

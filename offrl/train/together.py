@@ -303,8 +303,8 @@ class Company:
         if self._stack is None and self.mode == "auto" and not self._pays(batches, 0):
             self._part(asking)
             return
-        stack = self._ensure_stack()
-        self._add(stack("update", joined(batches)))
+        stack, update = self._ensure_stack(), cast("Callable[[Batch], Metrics]", self._update)
+        self._add(update(joined(batches)))
         stack.settle()
 
     def _part(self, asking: list[Member]) -> None:

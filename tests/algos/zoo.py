@@ -136,11 +136,16 @@ def work(algo: Algorithm, kind: ActionKind, updates: int = 4, reward_scale: floa
         return
     for done in (0.0, 0.5):
         algo.anneal(done)
-        shape = (algo.horizon, 20 if algo.whole_episodes else 2)
-        obs, next_obs = randn(*shape, OBS), randn(*shape, OBS)
-        action = algo.explore(obs.flatten(0, 1), 0).unflatten(0, shape)
-        terminated, truncated = rand(*shape) < 0.1, rand(*shape) < 0.1
-        rows = algo.prepare(Rollout(obs, action, reward_scale * randn(*shape), terminated, truncated, next_obs))
+        rows = prepared(algo, kind, reward_scale)
         for _ in range(algo.epochs):
             for index in noise.permutation(len(rows.obs), LIKE).split(algo.batch_size):
                 algo.update(Batch(*(column[index] if len(column) else column for column in rows)))
+
+
+def prepared(algo: OnPolicy, kind: ActionKind, reward_scale: float = 1.0) -> Batch:
+    """The rows of a rollout of noise in which the algorithm acted."""
+    shape = (algo.horizon, 20 if algo.whole_episodes else 2)
+    obs, next_obs = randn(*shape, OBS), randn(*shape, OBS)
+    action = algo.explore(obs.flatten(0, 1), 0).unflatten(0, shape)
+    terminated, truncated = rand(*shape) < 0.1, rand(*shape) < 0.1
+    return algo.prepare(Rollout(obs, action, reward_scale * randn(*shape), terminated, truncated, next_obs))
