@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from offrl.data.columns import columns
 from offrl.data.replay import Replay
+from offrl.data.rows import gather_each
 from offrl.errors import UserError
 from offrl.types import ObsSpec, Spec, Steps
 from tests.data.synthetic import DISCRETE, PICTURE, SPEC, make_steps
@@ -50,6 +51,26 @@ def test_rows_equal_those_of_a_dataset(spec: Spec, n_step: int) -> None:
         np.testing.assert_array_equal(batch.next_obs, log.next_obs[made.last])
         np.testing.assert_allclose(batch.action, log.action)
         np.testing.assert_array_equal(batch.timestep, made.extra["timestep"])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_batches_of_several_runs_are_gathered_at_once(shared: bool) -> None:
+    """Of one set of rows, and of rows of their own, as of each by itself; pictures are left to each."""
+    replays = [Replay(DISCRETE, 1000, 2, discount=0.9, n_step=1, needs=("timestep",)) for _ in range(3)]
+    for number, replay in enumerate(replays):
+        feed(replay, logs_of(DISCRETE)[:: 1 if number else -1])
+    rows = [(replays[0] if shared else replay).rows for replay in replays]
+    index = [torch.tensor([number, 40, 7, 7]) for number in range(3)]
+    together = gather_each(rows, index)
+    assert together is not None
+    for number, (one, at) in enumerate(zip(rows, index, strict=True)):
+        for name, column in one.gather(at)._asdict().items():
+            torch.testing.assert_close(getattr(together, name)[number] if column.numel() else column, column, msg=name)
+    assert shared or not torch.equal(together.obs[0, 1], together.obs[1, 1]), "or they could be mixed up unseen"
+    pictures = [Replay(PICTURE, 100, 2, discount=0.9, n_step=1, needs=()) for _ in range(2)]
+    for replay in pictures:
+        feed(replay, logs_of(PICTURE))
+    assert gather_each([replay.rows for replay in pictures], index[:2]) is None
 
 
 @pytest.mark.parametrize("n_step", [1, 3])

@@ -53,9 +53,10 @@ def assert_the_same_is_learnt(name: str, kind: ActionKind, backend: str, device:
             torch.testing.assert_close(other.state_dict()[key], value, rtol=1e-3, atol=1e-5, msg=key)
 
 
-def test_a_compiled_stack_learns_the_same() -> None:
-    """TD3 has a phase, noise, and metrics that only every second update has."""
-    assert_the_same_is_learnt("td3", "continuous", "eager")
+@pytest.mark.parametrize(("name", "kind"), [("td3", "continuous"), ("ppo", "discrete")])
+def test_a_compiled_stack_learns_the_same(name: str, kind: ActionKind) -> None:
+    """TD3 has a phase, noise, and metrics that only every second update has; PPO learns from a rollout's rows."""
+    assert_the_same_is_learnt(name, kind, "eager")
 
 
 @pytest.mark.slow
