@@ -33,21 +33,9 @@ def fused_adam_(
 
     `step` counts it already; it and `lr` are 0-d.
     """
+    gradients = [gradient.contiguous() for gradient in gradients]  # the kernel reads memory in order
     steps = [step] * len(parameters)
     torch._fused_adam_(parameters, gradients, first, second, [], steps, lr=lr, eps=eps, **CONSTANTS)
-
-
-def _called(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    first: list[Tensor],
-    second: list[Tensor],
-    step: Tensor,
-    lr: Tensor,
-    eps: float,
-) -> None:
-    in_order = [gradient.contiguous() for gradient in gradients]  # the kernel reads memory in order
-    fused_adam_(parameters, in_order, first, second, step, lr, eps)
 
 
 # `torch.library.custom_op` would wrap the call in Python that takes as long as the step of a small network.
@@ -56,7 +44,7 @@ _library.define(
     "fused_adam_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] first, Tensor(c!)[] second, "
     "Tensor step, Tensor lr, float eps) -> ()"
 )
-_library.impl("fused_adam_", _called, "CPU")
+_library.impl("fused_adam_", fused_adam_, "CPU")
 _library.impl("fused_adam_", lambda *_: None, "Meta")
 
 in_a_graph: Any = torch.ops.offrl.fused_adam_

@@ -83,7 +83,7 @@ class Learner(nn.Module, Generic[M]):
             with self._whole():
                 for parameter in self._parameters_list:
                     parameter.requires_grad_(False)
-        gradients = [gradient.contiguous() for gradient in gradients]  # the fused step reads memory in order
+        gradients = [gradient.contiguous() for gradient in gradients]  # of its own memory: it may be clipped in place
         return gradients, {name: metric.detach() for name, metric in metrics.items()}
 
     def _traced(self, loss: Callable[..., Loss], *args: Any) -> tuple[list[Tensor], Metrics]:
