@@ -1,7 +1,6 @@
 """The fused Adam step as one operator that a compiler calls as it is.
 
-A compiler would write the step out itself, three times slower on a CPU than torch's own kernel: it raises beta1 and
-beta2 to the power of the step anew for every element.
+A compiler would write the step out itself, which on a CPU takes about twice as long as torch's own kernel.
 """
 
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
@@ -14,10 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CONSTANTS: dict[str, Any] = {
-    **{"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0},
-    **{"amsgrad": False, "maximize": False},
-}
+CONSTANTS: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
 
 
 def fused_adam_(

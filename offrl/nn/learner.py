@@ -23,8 +23,7 @@ from torch.func import functional_call, grad_and_value
 from torch.optim.adam import adam
 
 from offrl.functional import run_axis
-from offrl.nn import fused_adam
-from offrl.nn.fused_adam import CONSTANTS, fused_adam_
+from offrl.nn.fused_adam import CONSTANTS, fused_adam_, in_a_graph
 from offrl.types import Loss, Metrics
 
 M = TypeVar("M", bound=nn.Module)
@@ -112,7 +111,7 @@ class Learner(nn.Module, Generic[M]):
             return
         self._step.add_(1.0)
         if compiling:
-            fused_adam.in_a_graph(parameters, gradients, first, second, self._step, self._lr, self.eps)
+            in_a_graph(parameters, gradients, first, second, self._step, self._lr, self.eps)
         elif run_axis.is_traced():
             self._adam_by_elements(gradients)
         elif self.runs is None or _all_equal(self._lr):
