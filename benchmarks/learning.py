@@ -140,7 +140,8 @@ def report(content: dict[str, Any]) -> str:
 def main() -> None:
     """Run what is missing, print the table, keep the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=["sac_hopper", "td3_hopper"], choices=["small", *TASKS])
+    known = ["small", *TASKS]
+    parser.add_argument("--tasks", nargs="+", default=["sac_hopper", "td3_hopper"], choices=known, metavar="TASK")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--dataset", default="hopper/medium-replay", help="of the offline tasks")
     parser.add_argument("--updates", type=int, default=100_000, help="of the offline tasks")
@@ -158,13 +159,13 @@ def main() -> None:
     for name in small if args.tasks == ["small"] else args.tasks:
         task = TASKS[name]
         python = pythons[task.peer]
-        known = bool(task.algo) and present(python, task.peer)
+        comparable = bool(task.algo) and present(python, task.peer)
         content["tasks"][name] = {
             "length": task.steps or task.updates or args.updates,
             "data": data_returns(task, args),
             "against": f"{task.peer} {task.algo}" if task.algo else "-",
             "offrl": [run_ours(name, task, seed, args) for seed in args.seeds],
-            "peer": run_peer(name, task, python, args) if known else None,
+            "peer": run_peer(name, task, python, args) if comparable else None,
         }
         save(args.name, content)
     print(report(content))

@@ -63,7 +63,7 @@ def describe(hint: Any) -> str:
     if inspect.isclass(kind) and issubclass(kind, Mapping):
         return "a mapping"
     if inspect.isclass(kind) and issubclass(kind, Sequence | frozenset):
-        return "a list" + (f" of {describe(inner[0])}" if len(set(inner) - {Ellipsis}) == 1 else "")
+        return "a list" + (f" of {_several(inner[0])}" if len(set(inner) - {Ellipsis}) == 1 else "")
     return f"a {kind.__name__}" if inspect.isclass(kind) else str(hint)
 
 
@@ -75,6 +75,10 @@ _WORDS = {
     Path: "a path",
     Any: "anything",
 }
+
+
+def _several(hint: Any) -> str:
+    return {int: "whole numbers", float: "numbers", Path: "paths"}.get(hint) or describe(hint)
 
 
 def _refuse(value: Any, hint: Any) -> Any:

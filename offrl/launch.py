@@ -7,6 +7,7 @@ Nothing is imported before it is needed: `offrl --help` knows neither Hydra nor 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -68,7 +69,10 @@ def _run(job: str, words: list[str]) -> None:
     folders = [config_dir(), *own]
     _check_job(job, folders)
     run = overrides.values(words).get("run", "null")
-    words = overrides.expand(overrides.with_seeds(overrides.positional(job, words)), folders)
+    words = overrides.with_seeds(overrides.positional(job, words))
+    if any(re.match(r"(--cfg|-c)(=|$)", word) for word in words):
+        words = overrides.first_run(words)  # Hydra prints one config, or runs many
+    words = overrides.expand(words, folders)
     name = "config"
     if run != "null":
         overrides.from_run(run, job, words, folders)

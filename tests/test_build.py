@@ -73,7 +73,7 @@ def test_more_wins_and_functions_are_called() -> None:
         ({"rate": "???"}, r"whole\.rate is missing: give it as whole\.rate=VALUE"),
         ({"mode": "medium"}, r"whole\.mode='medium' should be slow or fast"),
         ({"hidden": [256, 2.5]}, r"whole\.hidden\[1\]=2\.5 should be a whole number"),
-        ({"hidden": 256}, r"whole\.hidden=256 should be a list of a whole number"),
+        ({"hidden": 256}, r"whole\.hidden=256 should be a list of whole numbers"),
         ({"part": 3}, r"whole\.part=3 should be a Part or null"),
         ({"part": {"_target_": f"{HERE}.Part"}}, r"whole\.part\.size is missing"),
         ({"part": {"_target_": f"{HERE}.Part", "size": None}}, r"whole\.part\.size=None should be a whole number"),

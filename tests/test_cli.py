@@ -125,6 +125,20 @@ def test_config_is_printed_and_nothing_is_written(tmp_path: Path) -> None:
         ("train algo=iql algo.network.hidden=[8]", "is no key of the config: did you mean 'network.hidden'?"),
         ("train env=gym algo=ppo", "env.id is missing: give it as env.id=VALUE"),
         ("train run=nowhere", "run=nowhere: there is no nowhere/config.yaml"),
+        ("train experiment=c24_deadly_triad", "did you mean 'lectures/c24_deadly_triad'?"),
+        ("train debug=fats algo=dqn env=cartpole", "debug=fats: there is no such option: did you mean 'fast'?"),
+        (
+            "train algo=sac env=Pendulum-v1 env.kwargs.g=5",
+            "env.kwargs.g is no key of the config yet: +env.kwargs.g=VALUE",
+        ),
+        (
+            "train algo=dqn env=cartpole trainer.updates=9",
+            "trainer.updates is no key of the config: did you mean 'steps'?",
+        ),
+        ("ope run=null estimator=[fqe,wiss]", "estimator=wiss: there is no such option: did you mean 'wis'?"),
+        ("compare .", "offrl compare takes key=value words, such as run=FOLDER or runs=FOLDER: what is '.'?"),
+        ("dataset check a.csv b.csv", "offrl dataset takes one log at a time: what is 'b.csv'?"),
+        ("resume runs=", "offrl resume needs the folder of a sweep: give runs=FOLDER"),
         ("train seed=[1", "seed=[1 is not understood"),
         ("train algo=sac env=cartpole", "SAC needs continuous actions, but cartpole has discrete ones: try algo=dqn"),
     ],
@@ -183,6 +197,12 @@ def test_a_run_is_taken_up_evaluated_and_repeated(tmp_path: Path) -> None:
     assert "seed: 1" in again.stdout
     assert "together" in again.stdout
     assert list((tmp_path / "runs" / "train").iterdir()) == [run]
+    again = offrl("train", f"run={run}", "seed=1", "trainer.steps=300", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    choices = [yaml.safe_load(path.read_text())["choices"] for path in tmp_path.rglob("run.json")]
+    assert len(choices) == 2
+    assert choices[0] == choices[1]
+    assert choices[0]["algo"] == "dqn"
 
 
 def test_words_become_overrides(tmp_path: Path) -> None:
@@ -195,6 +215,13 @@ def test_words_become_overrides(tmp_path: Path) -> None:
         "dataset=D4RL_door_human-v2,logs_a.csv,known"
     ]
     assert overrides.positional("dataset", ["check", "a.csv", "x=1"]) == ["action=check", "dataset=a.csv", "x=1"]
+    assert expand(["dataset.path=~/a b.csv"], []) == [f"dataset.path='{Path.home() / 'a b.csv'}'"]
+    (name,) = expand(["dataset='läden, alt.csv'"], [])
+    assert name.isascii()
+    assert name.startswith("dataset=l_xe4den_alt.csv_")
+    assert overrides.first_run(
+        ["-m", "algo=bc,iql", "network.hidden=[8,8]", "hydra/launcher=vectorized", "seed=0,1"]
+    ) == [*("algo=bc", "network.hidden=[8,8]", "seed=0")]
     assert overrides.positional("dataset", ["--cfg", "job"]) == ["--cfg", "job"]
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from offrl.build import build
 from offrl.cli.messages import expected, explain, save_traceback
 from offrl.cli.task import DEBUG
 
@@ -21,18 +18,18 @@ class Conclude(Callback):
     """What `hydra.callbacks` of `experiment=lectures/...` name."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Judge the sweep's runs, print the verdict and where the page is.
+        """Judge the sweep's runs, print the verdict and where the page is; a dry run has none to judge.
 
         Raises `SystemExit` where that is impossible: Hydra would only warn of any other error.
         """
-        from offrl.compare.lecture import PAGE, Lecture, conclude, say
+        if config.dry_run:
+            return
+        from offrl.compare.lecture import report
 
         folder = Path(cast(str, config.hydra.sweep.dir))
         node = cast("dict[str, Any]", OmegaConf.to_container(config.lecture, resolve=True))
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
-                print(say(conclude(cast(Lecture, build(node, "lecture")), folder, _command())))
+            report(node, folder, sys.argv[1:])
         except Exception as error:
             if os.environ.get(DEBUG) == "1":
                 raise SystemExit(explain(error)) from error
@@ -41,10 +38,3 @@ class Conclude(Callback):
             )
             print(f"offrl: error: {message}", file=sys.stderr)
             raise SystemExit(1) from None
-        print(f"page: {folder / PAGE}")
-
-
-def _command() -> str:
-    """What a person types to see this."""
-    words = [word for word in sys.argv[1:] if not word.startswith(("job=", "hydra."))]
-    return shlex.join(["offrl", "train", *words])

@@ -12,8 +12,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from offrl.build import did_you_mean
 from offrl.errors import UserError
+from offrl.paths import config_dir
 
-_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_MACHINE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),  # a file where a folder should be
+)
+
+_SAME = {"steps": "updates", "updates": "steps"}  # how long a run is, to those who think of another trainer
 
 
 class Reported(Exception):
@@ -58,13 +64,15 @@ def save_traceback(error: BaseException, log: Path) -> str:
 
 def _no_such_option(error: MissingConfigException) -> str:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
-    options = list(error.options or ())
+    folder = config_dir() / group
+    below = [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("[!_]*.yaml")]
+    options = sorted({*(error.options or ()), *below})
     if not options:
         return str(error)
     if group in ("hydra/launcher", "hydra/sweeper"):
         return f"{group}={option} is not installed: it may belong to pip install 'offrl[sweep]'"
     near = did_you_mean(option, options)
-    full = f" (all: {', '.join(sorted(options))})" if near.endswith("?") else ""
+    full = f" (all: {', '.join(options)})" if near.endswith("?") else ""
     return f"{group}={option}: there is no such option{near}{full}"
 
 
@@ -77,6 +85,10 @@ def _bad_key(error: OmegaConfBaseException) -> str:
     if isinstance(parent, DictConfig) and "not in" in first:
         known = [str(name) for name in parent if name != "hydra"]
         full = error.full_key or key
+        if full.rpartition(".")[0].endswith("kwargs"):  # what an environment takes, its config need not know
+            return f"{full} is no key of the config yet: +{full}=VALUE adds it"
+        if _SAME.get(key) in known:
+            return f"{full} is no key of the config: did you mean {_SAME[key]!r}?"
         elsewhere = full.partition(".")[2]  # algo.network is ${network}, and only the latter can be changed
         hint = did_you_mean(key, known) or (f": did you mean {elsewhere!r}?" if "." in elsewhere else "")
         return f"{full} is no key of the config{hint}"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
+from zlib import crc32
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -29,8 +30,8 @@ def config_dirs(words: Sequence[str]) -> list[Path]:
 
 
 def is_override(word: str) -> bool:
-    """Whether a word is `key=value` or `~key`, rather than a flag or the value of one."""
-    return word.startswith("~") or ("=" in word and not word.startswith("-"))
+    """Whether a word is `key=value` or `~key`, rather than a path, a flag or the value of one."""
+    return bool(re.match(r"~[^/]", word)) or ("=" in word and not word.startswith("-"))
 
 
 def values(words: Sequence[str]) -> dict[str, str]:
@@ -40,10 +41,14 @@ def values(words: Sequence[str]) -> dict[str, str]:
 
 
 def positional(job: str, words: Sequence[str]) -> list[str]:
-    """`dataset check X` is `dataset action=check dataset=X`."""
+    """`dataset check X` is `dataset action=check dataset=X`. Raises `UserError` for further words of that kind."""
     names = ["action", "dataset"] if job == "dataset" else []
     count = next((i for i, word in enumerate(words) if is_override(word) or word.startswith("-")), len(words))
     named = [f"{name}={word}" for name, word in zip(names, words[:count], strict=False)]
+    if count > len(named):
+        takes = "takes one log at a time" if names else "takes key=value words"
+        hint = ", such as run=FOLDER or runs=FOLDER" if Path(words[len(named)]).is_dir() else ""
+        raise UserError(f"offrl {job} {takes}{hint}: what is {words[len(named)]!r}?")
     return [*named, *words[len(named) :]]
 
 
@@ -63,6 +68,12 @@ def with_seeds(words: Sequence[str]) -> list[str]:
     return [*kept, f"seed={numbers}", *launcher, *([] if {"-m", "--multirun"} & set(words) else ["-m"])]
 
 
+def first_run(words: Sequence[str]) -> list[str]:
+    """The words of the first run of a sweep: of what is swept the first value."""
+    kept = [word for word in words if word not in ("-m", "--multirun") and not word.startswith("hydra/launcher=")]
+    return [word if re.search(r"[\[({'\"]", word) else word.partition(",")[0] for word in kept]
+
+
 def expand(words: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """Let `env=` take any environment id and `dataset=` any Minari id or file, also in the lists of a sweep.
 
@@ -75,14 +86,18 @@ def expand(words: Sequence[str], folders: Sequence[Path]) -> list[str]:
         if value == "null" and any((folder / group).is_dir() for folder in folders):
             out.append(f"~{group}")  # Hydra's way of choosing no option of a group
             continue
-        if group in ("run", "runs", "where") and value != "null" and not value.startswith("["):
-            text = literal(value) if group == "where" else quoted(value)
+        if group in ("run", "runs", "where", "to") and value != "null" and not value.startswith("["):
+            text = literal(value) if group == "where" else quoted(_at_home(value))
             out.append(f"{group}={text}")  # a path or SQL may hold characters that mean something to Hydra
             continue
-        if group not in ("env", "dataset") or not value or re.search(r"[\[\](){}'\"]", value):
+        if group == "dataset.path" and not re.search(r"[\[\](){},]", value):
+            out.append(f"{group}={quoted(_absolute(value))}")
+            continue
+        inside = re.fullmatch(r"(['\"])(.*)\1", value)
+        if group not in ("env", "dataset") or not value or (not inside and re.search(r"[\[\](){}'\"]", value)):
             out.append(word)
             continue
-        options = [_option(group, option.strip(), folders) for option in value.split(",")]
+        options = [_option(group, each.strip(), folders) for each in ([inside[2]] if inside else value.split(","))]
         out.append(f"{group}={','.join(options)}")
     return out
 
@@ -92,15 +107,25 @@ def _option(group: str, value: str, folders: Sequence[Path]) -> str:
         return value
     if group == "env" and re.search(r":|-v\d+$", value):
         base, own = "gym", {"id": value}
-    elif group == "dataset" and (value.endswith(_FILES) or Path(value).is_file()):
-        base, own = "file", {"path": value}
+    elif group == "dataset" and (value.endswith(_FILES) or Path(_at_home(value)).is_file()):
+        base, own = "file", {"path": _absolute(value)}
     elif group == "dataset" and re.search(r"/|-v\d+$", value):
         base, own = "minari", {"id": value}
     else:
         return value  # Hydra says that there is no such option, and which there are
-    name = folder_name(value)
+    name = folder_name(value) if value.isascii() else f"{folder_name(ascii(value))}_{crc32(value.encode()):08x}"
     ConfigStore.instance().store(group=group, name=name, node={"defaults": [base, "_self_"], **own})
     return name
+
+
+def _at_home(path: str) -> str:
+    """`path`, in which a first ~ is the user's home: a shell leaves it behind a = sign."""
+    return str(Path(path).expanduser()) if path.strip("'\"").startswith("~") else path
+
+
+def _absolute(path: str) -> str:
+    """`path` from the root: a run is gone on with from anywhere."""
+    return str(Path(path.strip("'\"")).expanduser().absolute())
 
 
 def from_run(run: str, job: str, words: Sequence[str], folders: Sequence[Path]) -> None:
@@ -113,7 +138,7 @@ def from_run(run: str, job: str, words: Sequence[str], folders: Sequence[Path]) 
     if not path.is_file():
         raise UserError(f"run={run}: there is no {path}, so this is not the folder of a run")
     saved, template = _load(path), _load(folders[0] / "config.yaml")
-    groups = [next(iter(entry)).removeprefix("optional ") for entry in template["defaults"] if entry != "_self_"]
+    groups = [next(iter(entry)) for entry in template["defaults"] if entry != "_self_"]
     bare = {
         "defaults": ["_self_", *({group: job if group == "job" else None} for group in groups)],
         "hydra": template["hydra"],
@@ -159,7 +184,7 @@ def _first(entry: str | dict[str, Any], firsts: dict[str, str]) -> str | dict[st
     if isinstance(entry, str):
         return entry
     key = next(iter(entry))
-    return {key: firsts.get(key.removeprefix("optional "), entry[key])}
+    return {key: firsts.get(key, entry[key])}
 
 
 def folders_for(words: Sequence[str]) -> list[str]:

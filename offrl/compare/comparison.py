@@ -19,7 +19,8 @@ At = Literal["last", "best", "mean"]
 Failed = Literal["leave_out", "count"]
 
 POINTS = 100  # of an aligned curve, where the runs were not logged at the same steps
-PREFERRED = ("evaluation/score", "evaluation/return", "train/return")
+ESTIMATE = "evaluation/estimate"
+PREFERRED = ("evaluation/score", "evaluation/return", ESTIMATE, "train/return")
 NORMALISED = ("evaluation/score", "evaluation/success", "train/success")  # comparable from task to task
 
 
@@ -111,6 +112,8 @@ def compare(
             if own:
                 y = np.array([np.interp(axis, *raw[run.folder]) for run in own])
                 curves[label, task] = Aligned(axis, y)
+    if wanted == ESTIMATE:
+        notes.append("Compared are estimates by the logs that the runs learnt from: nobody has tried the policies.")
     notes = [*about_runs(runs, usable, failed), *about_seeds(groups, counted, tasks, split), *notes]
     inside = pooled(groups, runs)
     if inside:

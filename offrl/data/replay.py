@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -56,11 +57,10 @@ class Replay:
         self.num_envs = num_envs
         self.layout = Layout(spec, tuple(needs), context)
         rows, frame = self.slots * num_envs, self.layout.frame
-        floats = torch.zeros(rows, self.layout.width, device=device)
+        floats = _room(rows, (self.layout.width,), torch.float32, device)
         pictures = None
         if spec.obs.is_image:
-            obs, next_obs = (torch.zeros(rows, *frame, dtype=torch.uint8, device=device) for _ in range(2))
-            pictures = (obs, next_obs)
+            pictures = (_room(rows, frame, torch.uint8, device), _room(rows, frame, torch.uint8, device))
         self.rows = Rows(self.layout, floats, pictures, stride=num_envs)
         # On the CPU rows are written in place; elsewhere into a host copy of the slots whose windows still grow.
         self._by_slot = floats.view(self.slots, num_envs, -1)
@@ -293,3 +293,20 @@ def _whole(slots: NDArray[np.int64], done: NDArray[np.bool_], full: bool) -> NDA
     if len(over) == 0:
         return slots[:0]
     return slots[(over[0] + 1 if full else 0) : over[-1] + 1]
+
+
+def _room(rows: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """Zeros [rows, *shape]. The host's memory is taken only as rows are written: few runs fill their buffer.
+
+    Raises `UserError` where there is not so much.
+    """
+    try:
+        if torch.device(device).type == "cpu":
+            return torch.from_numpy(np.zeros((rows, *shape), np.uint8 if dtype == torch.uint8 else np.float32))
+        return torch.zeros(rows, *shape, dtype=dtype, device=device)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        gigabytes = rows * math.prod(shape) * dtype.itemsize / 1e9
+        raise UserError(
+            f"{rows:,} transitions of a replay buffer want {gigabytes:.1f} GB of memory at once, which is not there: "
+            "lower trainer.capacity"
+        ) from error

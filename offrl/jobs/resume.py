@@ -3,31 +3,82 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from offrl.build import locate
+from offrl.compare.lecture import report
 from offrl.errors import UserError
 from offrl.jobs import train
 from offrl.train.grouping import groups
 from offrl.train.loop import Trainer
-from offrl.train.rundir import read_config
+from offrl.train.rundir import read_config, read_facts
 from offrl.train.together import Company
+
+TRAINING = "offrl.jobs.train.run"
+Saved = Mapping[Path, dict[str, Any]]  # run folder -> its config
 
 
 def run(config: dict[str, Any], folder: Path) -> None:
-    """Resume the runs below `config["runs"]`, those that may train as one in company."""
+    """Resume the runs below `config["runs"]`, those that may train as one in company, and conclude their lectures."""
     del folder  # each run has its own
-    folders = sorted(path.parent for path in Path(config["runs"]).rglob("run.json"))
-    if not folders:
+    if not config["runs"]:
+        raise UserError("offrl resume needs the folder of a sweep: give runs=FOLDER")
+    saved = {path.parent: read_config(path.parent) for path in sorted(Path(config["runs"]).rglob("run.json"))}
+    if not saved:
         raise UserError(f"runs={config['runs']}: there is no run folder in it")
-    configs = [_resumed(each, config) for each in folders]
+    _need_training(saved, config["runs"])
+    stopped = [each for each, own in saved.items() if not _finished(each, own, config["total"])]
+    if len(stopped) < len(saved):
+        print(f"resume: {len(saved) - len(stopped)} of {len(saved)} runs are finished; total=STEPS makes them longer")
+    failed = _go_on(stopped, [_resumed(each, saved[each], config) for each in stopped], config["mode"])
+    _conclude(saved, len(stopped))
+    if failed:
+        raise UserError("; ".join(failed))
+
+
+def _need_training(saved: Saved, place: str) -> None:
+    """Raise `UserError` where there is a run that trains nothing."""
+    other = [each for each, own in saved.items() if own["job"] != TRAINING]
+    if other:
+        raise UserError(
+            f"runs={place}: {len(other)} of {len(saved)} runs are no trainings ({other[0].name}: "
+            f"{saved[other[0]]['job']}); a lecture's measurements are not resumed: run it again"
+        )
+
+
+def _finished(folder: Path, own: Mapping[str, Any], total: int | None) -> bool:
+    """Whether nothing is left to do of a run."""
+    done = read_facts(folder).get("status") == "finished"
+    return done and (total is None or total <= own["trainer"][_total(folder, own, total)])
+
+
+def _total(folder: Path, own: Mapping[str, Any], total: int) -> str:
+    """The key of the trainer that `total` stands for. Raises `UserError` where it could be several."""
+    totals = cast("type[Trainer]", locate(own["trainer"], "trainer")).totals
+    if len(totals) != 1:
+        raise UserError(f"total={total}: the trainer of {folder} has several totals: {', '.join(totals)}")
+    return totals[0]
+
+
+def _resumed(folder: Path, own: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with which a run goes on: its own, on this machine, maybe for longer."""
+    more = {"resume": True, "run": str(folder), "dry_run": False}
+    more["hardware"] = own["hardware"] | {"device": config["hardware"]["device"]}
+    if config["total"] is not None:
+        more["trainer"] = own["trainer"] | {_total(folder, own, config["total"]): config["total"]}
+    return own | more
+
+
+def _go_on(folders: Sequence[Path], configs: Sequence[dict[str, Any]], mode: str) -> list[str]:
+    """Resume the runs, group by group; returns what to say of those that failed."""
     failed: list[str] = []
     for group in groups(configs):
         jobs = [partial(train.run, copy.deepcopy(configs[i]), folders[i]) for i in group]
         print(f"resume: {len(group)} {'run' if len(group) == 1 else 'runs together'}")
-        company = Company(mode=config["mode"])
+        company = Company(mode=mode)
         with company.signals():
             results = company.run(jobs, [configs[i]["seed"] for i in group])
         for i, result in zip(group, results, strict=True):
@@ -35,17 +86,13 @@ def run(config: dict[str, Any], folder: Path) -> None:
                 raise result  # asked to stop
             if isinstance(result, Exception):
                 failed.append(f"{folders[i].name}: {result}")
-    if failed:
-        raise UserError("; ".join(failed))
+    return failed
 
 
-def _resumed(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """The config with which a run goes on: its own, on this machine, maybe for longer."""
-    own: dict[str, Any] = read_config(folder) | {"resume": True, "run": str(folder), "dry_run": False}
-    own["hardware"] = own["hardware"] | {"device": config["hardware"]["device"]}
-    if config["total"] is not None:
-        totals = cast("type[Trainer]", locate(own["trainer"], "trainer")).totals
-        if len(totals) != 1:
-            raise UserError(f"total={config['total']}: the trainer of {folder} has several totals: {', '.join(totals)}")
-        own["trainer"] = own["trainer"] | {totals[0]: config["total"]}
-    return own
+def _conclude(saved: Saved, resumed: int) -> None:
+    """Draw and judge the lectures that these runs belong to."""
+    lectures = {each.parent: each for each, own in saved.items() if "lecture" in own}
+    for sweep, one in lectures.items():
+        report(saved[one]["lecture"], sweep, read_facts(one)["command"][1:])
+    if lectures and resumed:
+        print("resume: runs that had not begun when the lecture stopped are missing; its own command makes them all")

@@ -28,8 +28,9 @@ from offrl.train.evaluator import Evaluation, Evaluator
 from offrl.train.loop import RunContext, Trainer
 from offrl.train.ranks import Ranks
 from offrl.train.ranks import here as ranks_here
+from offrl.train.resume import refuse_changes
 from offrl.train.run import train
-from offrl.train.rundir import RunDir, now, surroundings
+from offrl.train.rundir import RunDir, now, read_facts, surroundings
 from offrl.train.together import Member, here
 from offrl.types import Spec
 
@@ -58,7 +59,7 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     judge = _judge(config, settings, trainer, algo, spec) if isinstance(settings, Estimation) else None
     leads = ranks is None or ranks.leads
     evaluator = _evaluator(settings, algo, env, device) if isinstance(settings, Evaluation) and leads else None
-    home = _open_folder(config, RunDir(folder, writes=leads), dataset, device)
+    home = _open_folder(config, RunDir(folder, writes=leads), parts, device)
     logger = _open_logger(config, home) if leads else NoLogger()
     member = here()
     if member is not None:
@@ -95,7 +96,7 @@ def _build(config: dict[str, Any], device: torch.device) -> Parts:
     env = cast(Env, build(config["env"], "env")) if config["env"] else None
     dataset = _load_dataset(config, trainer, algo, env, device)
     spec = env.spec() if env is not None else cast(Dataset, dataset).spec
-    check_actions(type(algo), spec, env.name if env is not None else config["name"])
+    check_actions(type(algo), spec, env.name if env is not None else _origin(config["dataset"]))
     if dataset is not None:
         algo.check_data(dataset.steps)
     if env is not None and dataset is not None:
@@ -105,6 +106,11 @@ def _build(config: dict[str, Any], device: torch.device) -> Parts:
     if config["hardware"]["precision"] == "bf16":
         use_bfloat16(algo)
     return Parts(algo, trainer, env, dataset, spec)
+
+
+def _origin(recipe: Mapping[str, Any]) -> str:
+    """What the data of this recipe are called: a file or an id."""
+    return str(recipe.get("path") or recipe.get("id") or "the dataset")
 
 
 def _compiles(
@@ -164,12 +170,17 @@ def _evaluator(settings: Evaluation, algo: Algorithm, env: Env | None, device: t
     return Evaluator(env, settings, device)
 
 
-def _open_folder(config: dict[str, Any], home: RunDir, dataset: Dataset | None, device: torch.device) -> RunDir:
+def _open_folder(config: dict[str, Any], home: RunDir, parts: Parts, device: torch.device) -> RunDir:
+    """Make the run's folder, or take it up again, unless what is asked of it now cannot be gone on with."""
+    dataset = parts.dataset
     if config["resume"]:
-        home.open()
+        refuse_changes(home.open(), config, parts.trainer, home.root)
         return home
     home.create(config)
-    facts = surroundings(device) | {"choices": _choices(), "data": dataset.fingerprint if dataset is not None else None}
+    facts = surroundings(device) | {
+        "choices": _choices(config["run"]),
+        "data": dataset.fingerprint if dataset is not None else None,
+    }
     if dataset is not None and len(dataset.returns):
         facts["data_return"] = float(dataset.returns.mean())
     home.note(status="running", seed=config["seed"], start=now(), end=None, **facts)
@@ -178,24 +189,27 @@ def _open_folder(config: dict[str, Any], home: RunDir, dataset: Dataset | None, 
 
 def _open_logger(config: Mapping[str, Any], home: RunDir) -> Logger:
     recipe = cast(LoggerRecipe, build(config["logger"], "logger"))
-    sweep = _sweep()
+    sweep, facts = _sweep() or home.facts.get("sweep"), home.facts  # a resumed run belongs to the sweep that began it
     label = Label(
         name=f"{config['name']}-s{config['seed']}",
         group=sweep_group(home.root) if sweep else config["name"],
         tags=(*config["tags"], *filter(None, [sweep])),
-        id=home.facts.get("wandb_id"),
+        id=facts.get("wandb_id"),
     )
     logger = recipe.open(home.root, config, label)
-    home.note(wandb_id=logger.id)
+    home.note(sweep=sweep, wandb_id=logger.id or facts.get("wandb_id"))
     return logger
 
 
-def _choices() -> dict[str, str]:
-    """The options that were chosen by name, by group: what a comparison calls the run."""
+def _choices(origin: str | None) -> dict[str, str]:
+    """The options that were chosen by name, by group: what a comparison calls the run. One that begins with the config of
+    the run `origin` keeps that one's, where nothing else was chosen.
+    """
     from hydra.core.hydra_config import HydraConfig
 
     chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return {str(group): str(option) for group, option in chosen.items() if option and "/" not in str(group)}
+    own = {str(group): str(option) for group, option in chosen.items() if option and "/" not in str(group)}
+    return (read_facts(origin).get("choices", {}) if origin else {}) | own
 
 
 def _sweep() -> str | None:

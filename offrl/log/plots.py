@@ -33,7 +33,7 @@ SMOOTH = 200  # more rows than this are drawn pale, with their running mean
 
 
 def plot_run(metrics: Path, picture: Path, title: str) -> None:
-    """Draw into a PNG whichever of return, score, success, belief, values, losses and speed the metrics hold."""
+    """Draw into a PNG whichever of returns, score, success, belief, values, losses and speed the metrics hold."""
     columns = read_metrics(metrics) if metrics.exists() else {}
     panels = _panels([name for name, values in columns.items() if np.isfinite(values).any()])
     if not panels:
@@ -58,6 +58,7 @@ def _panels(names: list[str]) -> list[Draw]:
     """What to draw, in order, for columns of these names."""
     kinds: list[tuple[str, Draw]] = [
         (r"(evaluation|train)/return", _returns),
+        (r"evaluation/estimate", _estimate),
         (r"evaluation/score", _score),
         (r"evaluation/success", _success),
         (r"evaluation/believed", _belief),
@@ -92,6 +93,11 @@ def _returns(axes: Axes, columns: Columns) -> None:
         axes.fill_between(columns["step"][there], low, high, color=COLOURS[0], alpha=0.2, lw=0)
     axes.set_title("Episode return")
     axes.legend(fontsize=8, frameon=False)
+
+
+def _estimate(axes: Axes, columns: Columns) -> None:
+    _line(axes, columns, "evaluation/estimate", "estimate", COLOURS[0])
+    axes.set_title("Return, estimated from the log")
 
 
 def _score(axes: Axes, columns: Columns) -> None:

@@ -15,6 +15,7 @@ from offrl.ope.assess import Assessment, Estimate
 from offrl.ope.intervals import Bounds
 from offrl.ope.support import lines
 
+FEW = 60  # steps that are drawn as points
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#999999")  # of Okabe and Ito, for all eyes
 
 
@@ -96,6 +97,7 @@ def draw(path: Path, name: str, found: Assessment, truth: tuple[float, float] | 
     """A PNG: the estimates with their intervals; how many episodes still count at each step; the behaviour model."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     rows = {label: row for label, row in found.estimates.items() if row.value is not None}
     kinds = [kind for kind in found.levels if any(_known(row, kind) for row in rows.values())]
@@ -107,7 +109,8 @@ def draw(path: Path, name: str, found: Assessment, truth: tuple[float, float] | 
     figure.legend(loc="outside lower left", ncols=5, fontsize=8, frameon=False)
     if found.support.ess_by_step:
         count = np.maximum(found.support.ess_by_step, 0.5)
-        middle.plot(np.arange(1, len(count) + 1), count)
+        middle.plot(np.arange(1, len(count) + 1), count, marker="o" if len(count) <= FEW else None)
+        middle.xaxis.set_major_locator(MaxNLocator(integer=True))
         if count.max() > 10.0 * count.min():
             middle.set_yscale("log")
         else:

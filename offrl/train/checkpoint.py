@@ -16,6 +16,7 @@ from offrl.algos.base import Algorithm
 from offrl.build import build
 from offrl.errors import UserError
 from offrl.log.files import replacing
+from offrl.train.rundir import read_facts
 from offrl.types import ActionSpec, ObsSpec, Spec, State
 
 FORMAT = 1  # of the files below; a reader refuses any other
@@ -111,6 +112,9 @@ def load_policy(
     Raises `UserError` where there is no such file, it is damaged, or it does not fit this version's code.
     """
     path = _policy_path(Path(run), checkpoint)
+    status = read_facts(run).get("status", "finished")
+    if status != "finished":
+        print(f"note: the run {run} is {status}; this is the policy of {path.name}")
     state = load(path)
     spec = spec_from(state["spec"])
     algo = cast(Algorithm, build(state["config"]["algo"], "algo"))

@@ -48,6 +48,8 @@ class OnReplay(Trainer):
 
     def begin(self, run: RunContext) -> None:
         recipe, algo, device = cast(Env, run.env), run.algo, run.device
+        if not self.planned_updates(algo):
+            print(f"note: trainer.warmup={self.warmup} of trainer.steps={self.steps} leaves no step with an update")
         num_envs = recipe.default_num_envs
         self._env = recipe.make(num_envs, run.seed)
         self._replay = Replay(

@@ -13,6 +13,7 @@ from offrl.train.randomness import random_state, set_random_state
 
 # What may differ between the run that stopped and the one that goes on: nothing in it changes what is learnt next.
 FREE_GROUPS = ("hardware", "logger", "evaluation", "job", "run", "resume", "dry_run", "name", "tags", "hydra")
+FREE_KEYS = ("dataset.path",)  # where the data are: what they are shows in their fingerprint
 FREE_KNOBS = ("log_interval", "checkpoint_interval", "keep_checkpoints", "pulse", "max_q")
 
 OF_A_RANK = ("trainer", "random")  # what differs between the devices that share a run
@@ -42,6 +43,7 @@ def restore(trainer: Trainer, run: RunContext) -> None:
     own = _own(state, run, path)
     checkpoint.restore_algorithm(run.algo, state["algo"], path)
     trainer.load(own["trainer"], run)
+    _check_total(state["config"]["trainer"], trainer)
     run.progress = Progress(**state["progress"])
     if run.writes:
         run.metrics.truncate(trainer.step)
@@ -59,6 +61,16 @@ def _own(state: Mapping[str, Any], run: RunContext, path: Path) -> Mapping[str, 
     return states[run.ranks.number if run.ranks else 0]
 
 
+def _check_total(saved: Mapping[str, int], trainer: Trainer) -> None:
+    """Say that nothing is left to do, if so. Raises `UserError` if fewer steps are asked for than were done."""
+    if trainer.step < trainer.total:
+        return
+    asked = " and ".join(f"trainer.{name}={getattr(trainer, name)}" for name in trainer.totals)
+    if trainer.total < sum(saved[name] for name in trainer.totals):  # a whole rollout may end beyond its own total
+        raise UserError(f"resume=true: this run has done {trainer.step} steps already, so {asked} is too few")
+    print(f"resume: nothing is left to do of {asked}; with more the run goes on")
+
+
 def latest(folder: Path) -> Path:
     """The last checkpoint. Raises `UserError` if there is none."""
     paths = checkpoint.numbered(folder)
@@ -69,7 +81,7 @@ def latest(folder: Path) -> Path:
 
 def refuse_changes(saved: Mapping[str, Any], config: Mapping[str, Any], trainer: Trainer, path: Path) -> None:
     """Raise `UserError` that names what changed, unless it cannot matter. Total numbers of steps may change."""
-    free = {f"trainer.{name}" for name in (*trainer.totals, *FREE_KNOBS)}
+    free = {*FREE_KEYS, *(f"trainer.{name}" for name in (*trainer.totals, *FREE_KNOBS))}
     then, now = _flat(saved), _flat(config)
     changed = [
         f"{key} was {then.get(key)}, now {now.get(key)}"

@@ -73,7 +73,7 @@ class RunDir:
     def open(self) -> dict[str, Any]:
         """Take up an existing run; returns its config. Raises `UserError` if there is none."""
         config = read_config(self.root)
-        self.facts = json.loads((self.root / "run.json").read_text(encoding="utf-8"))
+        self.facts = read_facts(self.root)
         return config
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -96,6 +96,12 @@ def read_config(root: Path | str) -> dict[str, Any]:
     if not path.exists() or not (Path(root) / "run.json").exists():
         raise UserError(f"run={root}: that is no run folder (config.yaml and run.json are missing)")
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def read_facts(root: Path | str) -> dict[str, Any]:
+    """run.json of a run folder; empty where there is none."""
+    path = Path(root) / "run.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def now() -> str:

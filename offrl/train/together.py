@@ -310,10 +310,11 @@ class Company:
     def _part(self, asking: list[Member]) -> None:
         """From now on side by side, also what was asked for."""
         self.side_by_side = True
-        self.said(
-            f"these networks keep a core busy: the {len(asking)} runs train side by side in threads, on one copy of "
-            "the data, instead of as one"
-        )
+        if len(asking) > 1:
+            self.said(
+                f"these networks keep a core busy: the {len(asking)} runs train side by side in threads, on one copy "
+                "of the data, instead of as one"
+            )
         for member in asking:
             _request(member).done = False
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,3 +175,16 @@ def test_an_empty_or_tiny_buffer_is_said() -> None:
         Replay(SPEC, 3, 2)
     with pytest.raises(UserError, match="next_action"):
         Replay(SPEC, 100, 1, needs=("next_action",))
+    with pytest.raises(UserError, match=r"lower trainer\.capacity"):
+        Replay(SPEC, 10**15, 1)
+
+
+def test_memory_is_taken_as_it_is_filled() -> None:
+    """A buffer for a million pictures in a run of a few steps."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        pytest.skip("this system does not say what a process uses")
+    before = int(pages.read_text().split()[1])
+    replay = Replay(Spec(ObsSpec((3, 64, 64), "uint8"), SPEC.action), 100_000, 1)
+    assert replay.slots == 100_000
+    assert int(pages.read_text().split()[1]) - before < 100_000  # pages, of the 600,000 that it has room for

@@ -97,6 +97,7 @@ def test_a_picture_of_everything(tmp_path: Path) -> None:
         more = {"train/return": 300 * learnt, "critic/loss": 5.0 - learnt, "actor/loss": -1.0, "critic/mean": learnt}
         if step % 5000 == 0:
             more |= {"evaluation/return": 400 * learnt, "evaluation/return_std": 30.0, "evaluation/score": 90 * learnt}
+            more["evaluation/estimate"] = 380 * learnt
             more |= {"evaluation/success": learnt, "evaluation/believed": 90 * learnt, "evaluation/discounted": 60.0}
         file.log(row(step, **more, **{"rate/updates_per_second": 200.0, "rate/env_steps_per_second": 0.0}))
     file.flush()

@@ -79,6 +79,21 @@ def test_larger_total_goes_on(tmp_path: Path) -> None:
     assert same(longer.algo.state_dict(), whole.algo.state_dict())
 
 
+def test_a_total_that_was_reached_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rollout may end beyond its total, which is then no mistake; fewer steps than were done are one."""
+    node = config(*RUNS["whole episodes"])
+    first = run(tmp_path, node)
+    total = node["trainer"]["steps"]
+    steps = json.loads((tmp_path / "run.json").read_text())["step"]
+    assert steps > total
+    again = run(tmp_path, node, resume=True)
+    assert f"nothing is left to do of trainer.steps={total}" in capsys.readouterr().out
+    assert same(first.algo.state_dict(), again.algo.state_dict())
+    fewer = config(*RUNS["whole episodes"], f"trainer.steps={total // 2}")
+    with pytest.raises(UserError, match=f"has done {steps} steps already, so trainer.steps={total // 2} is too few"):
+        run(tmp_path, fewer, resume=True)
+
+
 @pytest.mark.parametrize(
     ("change", "said"), [("algo.lr=1e-5", "algo.lr"), ("seed=4", "seed"), ("trainer.n_step=1", "n_step")]
 )
