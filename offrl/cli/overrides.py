@@ -18,7 +18,7 @@ from offrl.errors import UserError
 
 SAVED = "saved_run"  # name of the primary config that stands for a run folder's
 SWEPT = "swept"  # and of the one in which a swept group holds the first of its options
-_FILES = (".csv", ".parquet", ".npz", ".hdf5", ".h5")
+_FILES = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz", ".hdf5", ".h5")
 _NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra.job_logging.root.handlers=[console]"]
 
 

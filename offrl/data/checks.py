@@ -45,24 +45,22 @@ def check(recording: Recording, out_of_bounds: OutOfBounds) -> list[Finding]:
     if any(finding.severity == "fail" and finding.check == "shapes" for finding in found):
         return found
     more: list[Callable[[Steps], Finding]] = [
-        _order,
         _time_limit,
         _marked_ends,
         _constant,
         _rewards,
         _duplicates,
     ]
-    return found + [one(recording.steps) for one in more]
+    return [*found, _order(recording), *(one(recording.steps) for one in more)]
 
 
 def vital(recording: Recording, out_of_bounds: OutOfBounds) -> Iterator[Finding]:
     """Shapes, finite numbers, actions within their space."""
-    steps, spec = recording.steps, recording.spec
-    shapes = _shapes(steps, spec)
+    shapes = _shapes(recording.steps, recording.spec)
     yield shapes
     if shapes.severity != "fail":
-        yield _finite(steps)
-        yield _actions(steps, spec.action, out_of_bounds)
+        yield _finite(recording)
+        yield _actions(recording, out_of_bounds)
 
 
 def check_matches(data: Spec, env: Spec, data_name: str = "the dataset", env_name: str = "the environment") -> None:
@@ -106,11 +104,11 @@ def _shapes(steps: Steps, spec: Spec) -> Finding:
     return Finding("ok", "shapes", f"{len(steps):,} transitions in {len(episodes.ends(steps)):,} episodes")
 
 
-def _finite(steps: Steps) -> Finding:
+def _finite(recording: Recording) -> Finding:
     wrong: list[str] = []
-    for name, value in episodes.arrays(steps).items():
+    for name, value in episodes.arrays(recording.steps).items():
         if value.dtype.kind == "f" and len(rows := _rows_not_finite(value)):
-            wrong.append(f"{name} in {len(rows):,} rows ({_some(rows)})")
+            wrong.append(f"{name} in {len(rows):,} rows ({_some(rows, recording)})")
     if wrong:
         return Finding("fail", "finite", f"NaN or infinite: {'; '.join(wrong)}")
     return Finding("ok", "finite", "no NaN, no infinity")
@@ -128,17 +126,36 @@ def _rows_not_finite(values: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate(found)
 
 
-def _actions(steps: Steps, spec: ActionSpec, out_of_bounds: OutOfBounds) -> Finding:
-    if spec.kind != "continuous":
-        outside = (steps.action < 0) | (steps.action >= np.asarray(spec.choices if spec.shape else spec.choices[0]))
-        if len(rows := _rows_with(outside)):
-            values = f"{steps.action.min()} … {steps.action.max()}"
-            return Finding(
-                "fail",
-                "actions",
-                f"{len(rows):,} actions ({values}) are none of the {spec.choices} choices ({_some(rows)})",
-            )
-        return Finding("ok", "actions", f"{_describe(spec)}, all in range")
+def _actions(recording: Recording, out_of_bounds: OutOfBounds) -> Finding:
+    if recording.spec.action.kind == "continuous":
+        return _continuous_actions(recording, out_of_bounds)
+    return _discrete_actions(recording)
+
+
+def _discrete_actions(recording: Recording) -> Finding:
+    steps, spec = recording.steps, recording.spec.action
+    outside = (steps.action < 0) | (steps.action >= np.asarray(spec.choices if spec.shape else spec.choices[0]))
+    if len(rows := _rows_with(outside)):
+        values = f"{steps.action.min()} … {steps.action.max()}"
+        return Finding(
+            "fail",
+            "actions",
+            f"{len(rows):,} actions ({values}) are none of the {spec.choices} choices ({_some(rows, recording)})",
+        )
+    columns = steps.action.reshape(len(steps), -1).T
+    unused = sum(spec.choices) - sum(len(np.unique(column)) for column in columns)
+    if unused:
+        return Finding(
+            "warn",
+            "actions",
+            f"{_describe(spec)}, {unused:,} of {sum(spec.choices):,} choices never occur: if there are no such "
+            "actions, renumber those that there are from 0 on, without gaps",
+        )
+    return Finding("ok", "actions", f"{_describe(spec)}, all in range")
+
+
+def _continuous_actions(recording: Recording, out_of_bounds: OutOfBounds) -> Finding:
+    steps, spec = recording.steps, recording.spec.action
     bounded = np.isfinite(spec.low) & np.isfinite(spec.high)
     outside = (np.abs(steps.action) > 1.0 + TOLERANCE) & bounded
     if not outside.any():
@@ -146,22 +163,23 @@ def _actions(steps: Steps, spec: ActionSpec, out_of_bounds: OutOfBounds) -> Find
     rows = _rows_with(outside)
     message = (
         f"{len(rows) / len(steps):.2%} of the actions lie outside their bounds {list(spec.low)} … {list(spec.high)} "
-        f"({_some(rows)})"
+        f"({_some(rows, recording)})"
     )
     if out_of_bounds == "clip":
         return Finding("warn", "actions", f"{message}; they are clipped")
     return Finding("fail", "actions", f"{message}: clip them with dataset.out_of_bounds=clip, or correct the bounds")
 
 
-def _order(steps: Steps) -> Finding:
-    broken = episodes.discontinuities(steps)
+def _order(recording: Recording) -> Finding:
+    broken = episodes.discontinuities(recording.steps)
     if len(broken):
-        share = len(broken) / len(steps)
+        share = len(broken) / len(recording.steps)
         return Finding(
             "fail",
             "order",
-            f"{len(broken):,} steps ({share:.2%}) do not begin where the one before ended ({_some(broken)}): rows "
-            "out of order, missing, or of different episodes without an end between them",
+            f"{len(broken):,} steps ({share:.2%}) do not begin where the one before ended "
+            f"({_some(broken, recording)}): rows out of order, missing, or of different episodes without an end "
+            "between them",
         )
     return Finding("ok", "order", "every step begins where the one before it ended")
 
@@ -247,6 +265,11 @@ def _rows_with(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.flatnonzero(flags.reshape(len(flags), -1).any(axis=1))
 
 
-def _some(rows: NDArray[np.int64]) -> str:
-    shown = ", ".join(map(str, rows[:SHOWN]))
-    return f"row{'s' if len(rows) > 1 else ''} {shown}{' …' if len(rows) > SHOWN else ''}"
+def _some(rows: NDArray[np.int64], recording: Recording) -> str:
+    """The first of these rows by their numbers in the log, where the first step is row 0."""
+    place = ""
+    if recording.rows is not None:
+        rows = np.sort(recording.rows[rows])
+        place = f" of {recording.metadata.get('source', 'the file')}"
+    shown = ", ".join(map(str, rows[:SHOWN])) + (" …" if len(rows) > SHOWN else "")
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{place}, counted from 0"

@@ -39,6 +39,7 @@ class Dataset:
         memory: `device` keeps packed rows on `device`; `mmap` keeps them in a file in `cache` and sends
             batches to `device`; `auto` prefers `device` where they take less than half of its memory.
         returns: undiscounted return of each episode, where the rewards in `steps` have been rescaled since.
+        reward_map: (scale, shift) by which that was done, reward * scale + shift.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Dataset:
         memory: Memory = "device",
         cache: Path | None = None,
         returns: NDArray[np.float64] | None = None,
+        reward_map: tuple[float, float] = (1.0, 0.0),
         fingerprint: str = "",
     ) -> None:
         if len(steps) == 0:
@@ -61,6 +63,7 @@ class Dataset:
         self.steps = steps
         self.spec = spec
         self.returns = episodes.returns(steps) if returns is None else returns
+        self.reward_map = reward_map
         self.fingerprint = fingerprint or episodes.fingerprint(steps)
         layout = Layout(spec, tuple(needs), context)
         made = (

@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class FileData(Preparation):
-    """A CSV, Parquet, NPZ or D4RL-style HDF5 file. Names of columns may hold `*`; null tries the usual names."""
+    """A CSV, Parquet, NPZ or D4RL-style HDF5 file.
+
+    Names of columns may hold `*`. Null tries the usual names, but for columns that are named for another role; `none`
+    says that there is no such column.
+    """
 
     path: Path
     size: int | None  # bytes that it should have
@@ -39,7 +43,7 @@ class FileData(Preparation):
     terminated: str | None
     truncated: str | None
     episode: str | None  # what is equal within an episode
-    order: str | None  # what grows within an episode
+    order: str | None  # what grows within an episode: numbers or dates
     probability: str | None  # of the logged action, under whoever chose it
     log_prob: str | None  # its logarithm
     unmarked_end: Literal["terminated", "truncated"]  # what the end of an episode is without a flag
@@ -59,26 +63,27 @@ class FileData(Preparation):
         """The file as a recording; what had to be guessed or repaired is in its metadata, as `notes`."""
         if self.path.is_file():
             verify(self.path, self.size, self.sha256)
-        return _Reading(self, read_columns(self.path, self.header)).recording()
+        notes: list[str] = []
+        return _Reading(self, read_columns(self.path, self.header, notes), notes).recording()
 
 
 class _Reading:
     """The columns of one file on their way to `Steps`."""
 
-    def __init__(self, recipe: FileData, columns: Columns) -> None:
+    def __init__(self, recipe: FileData, columns: Columns, notes: list[str]) -> None:
         self.recipe = recipe
-        self.columns = columns
-        self.notes: list[str] = []
+        self.notes = notes
         self.roles = Roles(recipe.path, columns, vars(recipe), self.notes)
 
     def recording(self) -> Recording:
-        reward = self.roles.numbers(self.roles.one("reward")).astype(np.float32)
+        reward = self._reward()
         action = self.roles.join("action")
         if action is None:
             raise self.roles.none_found("action")
         total = self._same_length(reward, action)
-        row_order = self._row_order(total)
-        terminated, truncated = self._ends(total, row_order)
+        episode = self._episode()
+        row_order = self._row_order(total, episode)
+        terminated, truncated = self._ends(total, row_order, episode)
         obs = self.roles.observations("obs")
         if obs is None:
             raise self.roles.none_found("obs")
@@ -98,11 +103,19 @@ class _Reading:
             flatten_obs(observation_space, keys, _whole(following)),
             {**self._log_prob(row_order), **_left_out(obs, following, keys)},
         )
-        steps = self._drop(steps, terminated | known)
+        kept = terminated | known
+        steps = self._drop(steps, kept)
         for note in self.notes:
             log.info("%s: %s", self.recipe.path, note)
         metadata = {"source": str(self.recipe.path.name), "notes": self.notes}
-        return Recording(steps, observation_space, action_space, keys, metadata, episodes.fingerprint(steps))
+        fingerprint = episodes.fingerprint(steps)
+        return Recording(steps, observation_space, action_space, keys, metadata, fingerprint, row_order[kept])
+
+    def _reward(self) -> NDArray[np.float32]:
+        name = self.roles.one("reward")
+        if len(self.roles.columns[name]) == 0:
+            raise UserError(f"{self.recipe.path} has no rows")
+        return self.roles.numbers(name).astype(np.float32)
 
     def _same_length(self, reward: NDArray[Any], action: NDArray[Any]) -> int:
         if reward.ndim != 1:
@@ -111,22 +124,22 @@ class _Reading:
                 "end to end, one reward a row"
             )
         self.roles.expect("action", action, len(reward))
-        if len(reward) == 0:
-            raise UserError(f"{self.recipe.path} has no rows")
         return len(reward)
 
-    def _row_order(self, total: int) -> NDArray[np.int64]:
+    def _row_order(self, total: int, episode: NDArray[Any] | None) -> NDArray[np.int64]:
         """Rows in the order of episodes and time."""
-        episode, order = self.roles.names("episode"), self.roles.names("order")
-        if not episode:
+        if episode is None:
             return np.arange(total)
-        ids = np.unique(_sortable(self.columns[episode[0]]), return_inverse=True)[1]
-        self.roles.expect(episode[0], ids, total)
+        order = self.roles.names("order")
+        ids = np.unique(_sortable(episode), return_inverse=True)[1]
+        self.roles.expect("episode", ids, total)
         first = np.zeros(ids.max(initial=0) + 1, np.int64)
         first[ids[::-1]] = np.arange(total)[::-1]
         rank = first[ids]  # episodes stay in the order in which they first occur
         if order:
-            return np.lexsort((self.roles.numbers(order[0]), rank))
+            times = self.roles.times(order[0])
+            self.roles.expect(order[0], times, total)
+            return np.lexsort((times, rank))
         if (np.diff(rank) < 0).any():
             raise UserError(
                 f"rows of different episodes alternate in {self.recipe.path}: name the column that orders "
@@ -134,13 +147,20 @@ class _Reading:
             )
         return np.arange(total)
 
-    def _ends(self, total: int, row_order: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _episode(self) -> NDArray[Any] | None:
+        """What is equal within an episode, in every row; None where there is no such column."""
+        names = self.roles.names("episode")
+        return self.roles.complete("episode", names[0], self.roles.values(names[0])) if names else None
+
+    def _ends(
+        self, total: int, row_order: NDArray[np.int64], episode: NDArray[Any] | None
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         terminated, truncated = self.roles.flags("terminated", total), self.roles.flags("truncated", total)
         nothing = np.zeros(total, np.bool_)
         over = nothing.copy() if terminated is None else terminated[row_order]
         cut = nothing.copy() if truncated is None else truncated[row_order] & ~over
-        if episode := self.roles.names("episode"):
-            ids = self.columns[episode[0]][row_order]
+        if episode is not None:
+            ids = episode[row_order]
             unmarked = np.append(ids[1:] != ids[:-1], True) & ~over & ~cut
             guess = self.recipe.unmarked_end if terminated is None else "truncated"
             (over if guess == "terminated" else cut)[unmarked] = True
@@ -207,8 +227,8 @@ class _Reading:
             wrong = np.flatnonzero(~((probability > 0) & (probability <= 1)))
             if len(wrong):
                 raise UserError(
-                    f"row {wrong[0]} of {self.recipe.path} has {names[0]}={probability[wrong[0]]:g}: the probability "
-                    f"of what was done is above 0 and at most 1 (a density: dataset.log_prob); "
+                    f"row {wrong[0]} of {self.recipe.path}, counted from 0, has {names[0]}={probability[wrong[0]]:g}: "
+                    f"the probability of what was done is above 0 and at most 1 (a density: dataset.log_prob); "
                     f"{len(wrong):,} rows are not"
                 )
             value = np.log(probability)

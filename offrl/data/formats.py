@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,35 +15,45 @@ from numpy.typing import NDArray
 from offrl.errors import UserError
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".npy", ".yaml", ".yml"}
+LOOKED_AT = 1 << 20  # bytes of a CSV file that show how its cells are separated
 
 
-def read_columns(path: Path, header: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+def read_columns(path: Path, header: Sequence[str] | None, notes: list[str]) -> dict[str, NDArray[Any]]:
     """Every array of a file by name; those inside HDF5 groups as `group/name`.
 
     Args:
         header: names of the columns of a CSV file that does not begin with them.
+        notes: what had to be guessed goes here.
 
     Raises:
         UserError: for a file that is missing, damaged, of unknown kind, or could run code when read.
     """
     if not path.is_file():
         raise UserError(f"dataset.path={path}: there is no such file")
-    kind = path.suffix.lower()
+    if path.stat().st_size == 0:
+        raise UserError(f"dataset.path={path} is empty: it has 0 bytes")
+
+    def read_csv(file: Path) -> dict[str, NDArray[Any]]:
+        return _read_csv(file, header, notes)
+
     readers: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
-        ".csv": lambda file: _read_csv(file, header),
+        ".csv": read_csv,
+        ".csv.gz": read_csv,
+        ".tsv": read_csv,
         ".parquet": _read_parquet,
         ".npz": _read_npz,
         ".hdf5": _read_hdf5,
         ".h5": _read_hdf5,
     }
-    if kind in PICKLES:
+    if (kind := path.suffix.lower()) in PICKLES:
         raise UserError(
             f"dataset.path={path}: {kind} files are not read, for such a file can run code when it is opened; convert "
             "it where you trust it, to NPZ (numpy.savez with plain arrays), HDF5, Parquet or CSV"
         )
-    if kind not in readers:
-        raise UserError(f"dataset.path={path}: of unknown kind {kind!r}; known are {', '.join(readers)}")
-    return readers[kind](path)
+    for ending, reader in readers.items():
+        if path.name.lower().endswith(ending):
+            return reader(path)
+    raise UserError(f"dataset.path={path}: of unknown kind {kind!r}; known are {', '.join(readers)}")
 
 
 def verify(path: Path, size: int | None, sha256: str | None) -> None:
@@ -71,16 +82,16 @@ def _damaged(path: Path, error: Exception) -> UserError:
     )
 
 
-def _read_csv(path: Path, header: Sequence[str] | None) -> dict[str, NDArray[Any]]:
-    from pyarrow import ArrowInvalid, csv
-
-    options = csv.ReadOptions(column_names=list(header) if header else None)
+def _read_csv(path: Path, header: Sequence[str] | None, notes: list[str]) -> dict[str, NDArray[Any]]:
     try:
-        table = csv.read_csv(path, read_options=options)
-    except ArrowInvalid as error:
+        separator, point = _separators(path)
+        table = _csv_table(path, header, separator, point)
+    except OSError as error:
         raise _damaged(path, error) from error
+    if separator == ";":
+        notes.append(f"cells are separated by ';', and numbers have a decimal {'comma' if point == ',' else 'point'}")
     names = cast("list[str]", table.column_names)
-    if any(_is_number(name) for name in names):
+    if any(is_number(name.replace(point, ".")) for name in names):
         raise UserError(
             f"dataset.path={path} begins with {', '.join(names[:4])} …: numbers, not names, so it has no header; "
             "name its columns with dataset.header=[obs_0,obs_1,…]"
@@ -88,10 +99,43 @@ def _read_csv(path: Path, header: Sequence[str] | None) -> dict[str, NDArray[Any
     return _table_columns(table, path)
 
 
-def _is_number(text: str) -> bool:
+def _separators(path: Path) -> tuple[str, str]:
+    """What stands between cells, and before the decimals of a number."""
+    from pyarrow import input_stream
+
+    with input_stream(str(path)) as stream:  # unpacks what is compressed
+        start = stream.read(LOOKED_AT).decode("utf-8", "replace")
+    first_line = start.partition("\n")[0]
+    separator = max(",;\t", key=first_line.count)
+    decimal_comma = separator == ";" and re.search(r"(^|;)-?\d*,\d+(;|\r?$)", start, re.MULTILINE)
+    return separator, "," if decimal_comma else "."
+
+
+def _csv_table(path: Path, header: Sequence[str] | None, separator: str, point: str, threads: bool = True) -> Any:
+    from pyarrow import ArrowInvalid, csv
+
     try:
-        float(text)
-    except ValueError:
+        return csv.read_csv(
+            path,
+            csv.ReadOptions(use_threads=threads, column_names=list(header) if header else None),
+            csv.ParseOptions(delimiter=separator),
+            csv.ConvertOptions(decimal_point=point),
+        )
+    except ArrowInvalid as error:
+        if threads:  # without them the message has the number of the row
+            return _csv_table(path, header, separator, point, threads=False)
+        raise UserError(
+            f"dataset.path={path} cannot be read: {error}; rows are counted from 1 there, the header among them, and "
+            f"each should have as many cells as the first, separated by {separator!r}: correct it, or, if it is the "
+            "last row and incomplete, fetch the file again"
+        ) from error
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number, or text that says one."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
         return False
     return True
 
@@ -114,9 +158,10 @@ def _table_columns(table: Any, path: Path) -> dict[str, NDArray[Any]]:
         column = table[name].combine_chunks()
         if types.is_list(column.type) or types.is_fixed_size_list(column.type):
             flat = column.flatten().to_numpy(zero_copy_only=False)
-            if len(column) == 0 or len(flat) % len(column):
+            lengths = column.value_lengths().unique().to_pylist()
+            if len(lengths) > 1 or None in lengths:
                 raise UserError(f"dataset.path={path}: the lists in column {name} differ in length")
-            columns[name] = flat.reshape(len(column), -1)
+            columns[name] = flat.reshape(len(column), *lengths)
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
     return columns

@@ -85,6 +85,7 @@ class Preparation(ABC):
             memory=self.memory,
             cache=self.cache(),
             returns=returns,
+            reward_map=(scale, self.reward_shift),
             fingerprint=hashlib.sha256(f"{recording.fingerprint} {settings}".encode()).hexdigest(),
         )
 

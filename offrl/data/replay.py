@@ -30,6 +30,7 @@ class Replay:
         needs: optional columns of `Batch`; a ring can fill `timestep` and `return_to_go`, which is −∞ (not known) until
             the episode is over.
         context: steps of one episode in each row of a batch (see `Batch`); 0: single transitions.
+        reward_map: (scale, shift) of the rewards in batches, reward * scale + shift; `steps` gives them as they came.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Replay:
         device: torch.device | str = "cpu",
         needs: Sequence[str] = (),
         context: int = 0,
+        reward_map: tuple[float, float] = (1.0, 0.0),
     ) -> None:
         self.slots = capacity // num_envs
         if self.slots < max(n_step, spec.obs.history, context) + 1:
@@ -67,7 +69,7 @@ class Replay:
         self._host = self._by_slot if floats.is_cpu else torch.zeros(n_step, num_envs, self.layout.width)
         written: NDArray[np.float32] = self._host.numpy()
         self._columns = {name: written[:, :, place] for name, place in self.layout.places.items()}
-        self._n_step = n_step
+        self._n_step, self._reward_map = n_step, reward_map
         self._gammas = [discount**k for k in range(n_step + 1)]
         self._timed = n_step > 1 or not {"timestep", "return_to_go"}.isdisjoint(self._columns)
         self._timestep = np.zeros(num_envs, np.int64)  # of the next transition, in its episode
@@ -95,9 +97,10 @@ class Replay:
             obs, next_obs = obs[:, -1], next_obs[:, -1]
         slot = self._added % self.slots
         rewards, over, cut = _array(reward), _array(terminated), _array(truncated)
-        self._write(slot, obs, action, rewards, over, next_obs)
+        learnt = self._learnt(rewards)
+        self._write(slot, obs, action, learnt, over, next_obs)
         if self._n_step > 1:
-            self._grow(slot, rewards, over, next_obs)
+            self._grow(slot, learnt, over, next_obs)
         self._reward[slot] = rewards
         self._terminated[slot] = over
         self._truncated[slot] = cut
@@ -196,6 +199,10 @@ class Replay:
             getattr(self, f"_{name}")[: None if name == "timestep" else slots] = saved[name].numpy()
         self._mark()
 
+    def _learnt(self, reward: NDArray[Any]) -> NDArray[Any]:
+        scale, shift = self._reward_map
+        return reward if (scale, shift) == (1.0, 0.0) else reward * scale + shift
+
     def _write(
         self,
         slot: int,
@@ -254,7 +261,7 @@ class Replay:
         for env in np.flatnonzero(over):
             length = min(int(self._timestep[env]), self.slots)
             steps = np.arange(self._added - length, self._added)
-            reward = self._reward[steps % self.slots, env]
+            reward = self._learnt(self._reward[steps % self.slots, env])
             value = torch.as_tensor(return_to_go(reward, np.full(length, length), self._gammas[1]))
             self._by_slot[torch.as_tensor(steps % self.slots), env, place] = value.to(self._by_slot.device)
             if self._host is not self._by_slot:  # its rows are copied again while their windows grow

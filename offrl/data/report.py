@@ -15,6 +15,7 @@ from rich.text import Text
 
 from offrl.data import steps as episodes
 from offrl.data.checks import Finding
+from offrl.data.spaces import logged_action
 from offrl.data.steps import Recording
 from offrl.data.store import aside
 
@@ -34,7 +35,10 @@ ABOUT = (
 
 
 def summary(recording: Recording) -> dict[str, Any]:
-    """Counts, and minimum, mean, deviation and maximum of every column, as JSON can hold them."""
+    """Counts, and minimum, mean, deviation and maximum of every column, as JSON can hold them.
+
+    Actions are in the units of the log.
+    """
     steps = recording.steps
     ends = episodes.ends(steps)
     terminated = int(np.asarray(steps.terminated)[ends].sum())
@@ -104,7 +108,8 @@ def save(folder: Path, facts: Mapping[str, Any], findings: Sequence[Finding], re
 
 def _columns(recording: Recording) -> list[tuple[str, dict[str, float]]]:
     out: list[tuple[str, dict[str, float]]] = []
-    for name, value in episodes.arrays(recording.steps).items():
+    actions = {"action": logged_action(recording.action_space, recording.steps.action)}
+    for name, value in (episodes.arrays(recording.steps) | actions).items():
         if name in ("terminated", "truncated", "next_obs") or value.dtype.kind not in "biuf":
             continue
         flat = value.reshape(len(value), -1)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from offrl.data.formats import is_number
 from offrl.errors import UserError
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
@@ -46,13 +50,15 @@ USUAL = {
     "probability": ("probability", "propensity", "behavior_probability"),
 }
 EXACT = 1 << 24  # float32 holds every integer below
+NO_COLUMN = "none"  # how the config says that nothing plays a role
 
 
 class Roles:
     """The columns of one file by role.
 
     Args:
-        chosen: names of columns for roles, where the config gives any; they may hold `*`.
+        chosen: names of columns for roles, where the config gives any; they may hold `*`. `none` instead of a name
+            says that there is no such column.
         notes: what had to be guessed goes here.
     """
 
@@ -70,16 +76,27 @@ class Roles:
             raise UserError(f"{self.path} contradicts itself: {name} has {len(values):,} rows, reward {total:,}")
 
     def names(self, role: str) -> list[str]:
-        """Columns of a role: those that the config asks for, or the first usual name that there is."""
-        wanted: str | Sequence[str] | None = self.chosen[role]
-        if wanted is not None:
-            patterns = [wanted] if isinstance(wanted, str) else list(wanted)
-            found = [self._matching(pattern) for pattern in patterns]
-            for pattern, names in zip(patterns, found, strict=True):
-                if not names:
-                    raise UserError(f"dataset.{role}={pattern}: no such column; {self.all()}")
-            return [name for names in found for name in names]
-        return next((names for pattern in USUAL[role] if (names := self._matching(pattern))), [])
+        """Columns of a role: those that the config asks for, or the first usual name that is free."""
+        if self.chosen[role] is None:
+            taken = self._taken(role)
+            free = ([name for name in self._matching(pattern) if name not in taken] for pattern in USUAL[role])
+            return next((names for names in free if names), [])
+        found = {pattern: self._matching(pattern) for pattern in self._patterns(role)}
+        for pattern, names in found.items():
+            if not names:
+                raise UserError(f"dataset.{role}={pattern}: no such column; {self.all()}")
+        return [name for names in found.values() for name in names]
+
+    def _patterns(self, role: str) -> list[str]:
+        wanted = self.chosen[role]
+        if wanted is None or wanted == NO_COLUMN:
+            return []
+        return [wanted] if isinstance(wanted, str) else list(wanted)
+
+    def _taken(self, role: str) -> set[str]:
+        """Columns that the config names for other roles; time may well be observed, and order the rows too."""
+        others = USUAL.keys() - {role} - ({"obs"} if role == "order" else set())
+        return {name for other in others for pattern in self._patterns(other) for name in self._matching(pattern)}
 
     def _matching(self, pattern: str) -> list[str]:
         names = [name for name in self.columns if fnmatch.fnmatchcase(name, pattern)]
@@ -100,13 +117,47 @@ class Roles:
             raise self.none_found(role)
         return names[0]
 
+    def values(self, name: str) -> NDArray[Any]:
+        """A column as it is; one of a single number in each row without its second axis."""
+        values = self.columns[name]
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+    def complete(self, role: str, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """The same values of a column; raise `UserError` if some are missing."""
+        empty = np.flatnonzero(_missing(values))
+        if len(empty):
+            raise UserError(
+                f"{len(empty):,} rows of {self.path} have nothing in column {name}, the first is row {empty[0]}, "
+                f"counted from 0: fill or remove them, or name another column, dataset.{role}=…, or none, "
+                f"dataset.{role}={NO_COLUMN}"
+            )
+        return values
+
+    def times(self, name: str) -> NDArray[Any]:
+        """A column that tells early from late: numbers, dates, or text that says dates as ISO 8601 does."""
+        values = _as_dates(self.values(name))
+        if values.dtype.kind not in "biufmM":
+            wrong = self._first_wrong(name, _is_date)
+            raise UserError(
+                f"column {name} of {self.path} is neither numbers nor dates ({wrong}), so it cannot order the rows: "
+                f"name another column, dataset.order=…, or none, dataset.order={NO_COLUMN}"
+            )
+        return self.complete("order", name, values)
+
+    def _first_wrong(self, name: str, right: Callable[[Any], bool]) -> str:
+        """What spoils a column: the first value that is not `right`, or else that is missing, or else of all."""
+        values = self.columns[name]
+        flat = values.ravel()
+        if len(flat) == 0:
+            return "it is empty"
+        worst = int(np.argmax([0 if right(value) else 1 if _is_missing(value) else 2 for value in flat]))
+        return f"row {worst // (flat.size // len(values))}, counted from 0, has {str(flat[worst])!r}"
+
     def numbers(self, name: str) -> NDArray[Any]:
         """A column, which must be numbers."""
-        values = self.columns[name]
+        values = self.values(name)
         if values.dtype.kind not in "biuf":
-            raise UserError(f"column {name} of {self.path} is not numbers (it begins with {values.ravel()[:1]})")
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]
+            raise UserError(f"column {name} of {self.path} is not numbers: {self._first_wrong(name, is_number)}")
         if values.dtype.kind in "iu" and values.size and int(np.abs(values).max()) >= EXACT:
             self.notes.append(f"{name} has whole numbers above 2^24, which float32 rounds")
         return values
@@ -137,6 +188,39 @@ class Roles:
             return {name.rpartition("/")[2]: _as_floats(self.numbers(name)) for name in names}
         joined = self.join(role)
         return None if joined is None else {"": _as_floats(joined if joined.ndim > 1 else joined[:, None])}
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        datetime.fromisoformat(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_missing(value: Any) -> bool:
+    return value in (None, "") or (isinstance(value, float) and math.isnan(value))
+
+
+def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where [rows] there is nothing: no number, no date, no text."""
+    if values.dtype.kind in "fmM":
+        return np.isnan(values)
+    if values.dtype.kind in "biu":
+        return np.zeros(len(values), np.bool_)
+    return np.array([_is_missing(value) for value in values], np.bool_)
+
+
+def _as_dates(values: NDArray[Any]) -> NDArray[Any]:
+    """Text that says dates, with or without a time zone, as dates; anything else as it is."""
+    import pyarrow as pa
+
+    if values.dtype.kind not in "OU":
+        return values
+    for zone in (None, "UTC"):
+        with suppress(pa.ArrowException):  # the other zone, or no dates at all
+            return pa.array(values).cast(pa.timestamp("ns", zone)).to_numpy(zero_copy_only=False)
+    return values
 
 
 def _natural(name: str) -> tuple[str, int]:

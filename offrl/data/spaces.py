@@ -112,13 +112,19 @@ def scale_action(space: Space, raw: Array) -> NDArray[np.float32] | NDArray[np.i
 
 def unscale_action(space: Space, action: Array) -> Array:
     """The inverse of `scale_action`: [N, *space.shape] in the space's type, clipped to its bounds."""
+    raw = logged_action(space, action).reshape(len(action), *cast("tuple[int, ...]", space.shape))
+    if isinstance(space, spaces.Box):
+        raw = np.clip(raw, space.low, space.high)
+    return raw.astype(space.dtype)
+
+
+def logged_action(space: Space, action: Array) -> Array:
+    """Actions [N, ...] of the algorithms in the units of `space`, flat as they are; also those outside its bounds."""
     spec = action_spec(space)
-    shape = cast("tuple[int, ...]", space.shape)
-    if not isinstance(space, spaces.Box):
-        return (action + _start(space)).reshape(len(action), *shape).astype(space.dtype)
+    if spec.kind != "continuous":
+        return action + _start(space)
     center, half = _center_and_half(spec)
-    raw = (action.astype(np.float64) * half + center).reshape(len(action), *shape)
-    return np.clip(raw, space.low, space.high).astype(space.dtype)
+    return action.astype(np.float64) * half + center
 
 
 def _center_and_half(spec: ActionSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -27,6 +27,7 @@ class Recording:
     obs_keys: tuple[str, ...] = ()  # parts of a Dict that `steps.obs` is made of, in order
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     fingerprint: str = ""  # sha256 of the steps
+    rows: NDArray[np.int64] | None = None  # of each step in its file [steps], from 0; none: they are those of `steps`
 
     @property
     def spec(self) -> Spec:

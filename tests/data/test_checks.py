@@ -39,7 +39,7 @@ def test_what_is_not_finite_is_found_with_its_rows(name: str, value: float) -> N
     getattr(steps, name)[[2, 5]] = value
     severity, message = found(recorded(steps), "finite")
     assert severity == "fail"
-    assert f"{name} in 2 rows (rows 2, 5)" in message
+    assert f"{name} in 2 rows (rows 2, 5, counted from 0)" in message
     with pytest.raises(UserError, match="spoil training: NaN or infinite"):
         refuse_poison(recorded(steps), "refuse")
 
@@ -67,6 +67,16 @@ def test_discrete_actions_must_be_among_the_choices() -> None:
     severity, message = found(recorded(steps, spaces.Discrete(4)), "actions")
     assert severity == "fail"
     assert "row 3" in message
+
+
+@pytest.mark.parametrize(("used", "unused"), [([100234, 102234], "102,233 of 102,235"), ([1, 2, 3], "1 of 4")])
+def test_choices_that_never_occur_are_counted(used: list[int], unused: str) -> None:
+    steps = make_steps([6], [True], DISCRETE)
+    steps.action[:] = np.resize(used, 6)
+    severity, message = found(recorded(steps, spaces.Discrete(max(used) + 1)), "actions")
+    assert severity == "warn"
+    assert f"{unused} choices never occur" in message
+    assert "renumber" in message
 
 
 def test_shapes_that_disagree_are_the_first_thing_said() -> None:

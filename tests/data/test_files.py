@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import pickle
@@ -225,6 +226,10 @@ def test_a_csv_without_a_header_is_recognised(tmp_path: Path) -> None:
         read(path)
     header = ["episode", "t", "obs_0", "obs_1", "obs_2", "action", "reward", "done"]
     np.testing.assert_allclose(read(path, header=header).steps.obs, CHOICES.obs)
+    path.write_text(path.read_text().replace(",", ";").replace(".", ","))
+    with pytest.raises(UserError, match=r"no header.*dataset\.header"):
+        read(path)
+    np.testing.assert_allclose(read(path, header=header).steps.obs, CHOICES.obs)
 
 
 def test_arrays_of_different_lengths_are_refused(tmp_path: Path) -> None:
@@ -313,12 +318,149 @@ def test_holes_and_words_are_refused(tmp_path: Path) -> None:
     cells = good[3].split(",")
     cells[3] = ""
     path.write_text("\n".join([*good[:3], ",".join(cells), *good[4:]]))
-    with pytest.raises(UserError, match=r"NaN or infinite: obs in 1 rows \(row 2\)"):
+    with pytest.raises(UserError, match=r"NaN or infinite: obs in 1 rows \(row 2 of log\.csv, counted from 0\)"):
         recipe(path).load()
     cells[3] = "left"
     path.write_text("\n".join([*good[:3], ",".join(cells), *good[4:]]))
-    with pytest.raises(UserError, match=r"column obs_1 .*is not numbers"):
+    with pytest.raises(UserError, match=r"column obs_1 .*is not numbers: row 2, counted from 0, has 'left'"):
         read(path)
+
+
+def test_rows_are_counted_as_in_the_file(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", make_steps([4, 4], [False, False], DISCRETE))
+    header, *rows = path.read_text().splitlines()
+    rows[5] = rows[5].replace("1,1.0,1.0,1.0,101.0,", "1,1.0,1.0,nan,101.0,")
+    path.write_text("\n".join([header, *rows]))
+    settings = {"truncated": "done", "unmarked_end": "truncated"}  # the last step of each episode is left out
+    assert "obs in 1 rows (row 5 of log.csv" in findings(read(path, **settings))["finite"]
+    path.write_text("\n".join([header, *reversed(rows)]))
+    assert "obs in 1 rows (row 2 of log.csv" in findings(read(path, **settings))["finite"]
+
+
+def test_a_column_named_for_one_role_is_not_searched_for_another(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    cut = read(path, truncated="done").steps
+    assert cut.truncated.sum() == 3
+    assert not cut.terminated.any()
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(rows)]))
+    ordered = read(path, obs=["obs_0", "t"]).steps  # but what is observed may order the rows as well
+    assert not len(episodes.discontinuities(ordered))
+
+
+def test_none_says_that_there_is_no_such_column(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    assert read(path).steps.terminated.sum() == 3
+    assert not read(path, terminated="none", unmarked_end="truncated").steps.terminated.any()
+    with pytest.raises(UserError, match="no column is known as reward"):
+        read(path, reward="none")
+
+
+@pytest.mark.parametrize("zone", ["", "+02:00"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_dates_order_rows(tmp_path: Path, suffix: str, zone: str) -> None:
+    minutes = np.concatenate([np.arange(n) for n in episodes.lengths(CHOICES)])
+    dates = np.array([f"2024-01-31T10:{minute:02}:00{zone}" for minute in minutes])
+    path = write_csv(tmp_path / "log.csv", CHOICES, timestamp=dates)
+    header, *rows = path.read_text().replace("episode,t,", "episode,clock,").splitlines()
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    path.write_text("\n".join([header, *(rows[i] for i in shuffled)]))
+    expected = read(path, order="clock").steps
+    if suffix != ".csv":
+        path = _as_text(path, tmp_path / f"log{suffix}")
+    same(expected, read(path).steps)
+    same(expected, read(path, order="timestamp").steps)
+
+
+def _as_text(table: Path, path: Path) -> Path:
+    """The same in another format, with dates as text."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    dates = csv.ConvertOptions(column_types={"timestamp": pa.string()})
+    columns = csv.read_csv(table, convert_options=dates)
+    if path.suffix == ".parquet":
+        parquet.write_table(columns, path)
+        return path
+    arrays = {name: columns[name].to_numpy() for name in columns.column_names}
+    return save(path, {name: value.astype(str) if value.dtype == object else value for name, value in arrays.items()})
+
+
+def test_what_cannot_order_rows_is_named(tmp_path: Path) -> None:
+    dates = np.array([f"2024-01-31T10:{minute:02}:00" for minute in range(12)])
+    dates[7] = "noon"
+    path = write_csv(tmp_path / "log.csv", CHOICES, when=dates)
+    with pytest.raises(
+        UserError, match=r"column when .* neither numbers nor dates \(row 7, counted from 0, has 'noon'"
+    ):
+        read(path, order="when")
+    dates[7] = ""
+    path = write_csv(tmp_path / "log.csv", CHOICES, when=dates)
+    with pytest.raises(UserError, match=r"1 rows .* nothing in column when, the first is row 7.*dataset\.order=none"):
+        read(path, order="when")
+
+
+def test_an_order_in_large_numbers_is_not_rounded(tmp_path: Path) -> None:
+    clock = (np.arange(12) + 1_704_279_780_000).astype(np.int64)
+    notes = read(write_csv(tmp_path / "log.csv", CHOICES, clock=clock), order="clock").metadata["notes"]
+    assert "2^24" not in " ".join(notes)
+
+
+@pytest.mark.parametrize("ids", [np.array([0, 0, np.nan] * 4), np.array(["a", "a", ""] * 4)])
+def test_missing_episode_ids_are_refused(tmp_path: Path, ids: np.ndarray) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, user=ids)
+    with pytest.raises(UserError, match=r"4 rows .* nothing in column user, the first is row 2, counted from 0"):
+        read(path, episode="user", order="t")
+    from pyarrow import csv, parquet
+
+    nulls = csv.ConvertOptions(strings_can_be_null=True)
+    parquet.write_table(csv.read_csv(path, convert_options=nulls), tmp_path / "log.parquet")
+    with pytest.raises(UserError, match=r"4 rows .* nothing in column user, the first is row 2"):
+        read(tmp_path / "log.parquet", episode="user", order="t")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("name", ["log.csv", "log.csv.gz", "log.tsv"])
+def test_separators_and_compression(tmp_path: Path, name: str, separator: str) -> None:
+    content = write_csv(tmp_path / "plain.csv", CHOICES).read_text().replace(",", separator)
+    if separator == ";":
+        content = content.replace(".", ",")
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
+    recording = read(path)
+    same(read(tmp_path / "plain.csv").steps, recording.steps)
+    assert ("decimal comma" in " ".join(recording.metadata["notes"])) == (separator == ";")
+
+
+def test_an_incomplete_compressed_file_is_named(tmp_path: Path) -> None:
+    content = gzip.compress(write_csv(tmp_path / "log.csv", make_steps([500], [True], DISCRETE)).read_bytes())
+    (tmp_path / "log.csv.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"cannot be read.*incomplete"):
+        read(tmp_path / "log.csv.gz")
+
+
+def test_files_without_rows_and_with_rows_of_other_lengths_are_named(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    header, *rows = path.read_text().splitlines()
+    path.write_text(f"{header}\n")
+    with pytest.raises(UserError, match=r"log\.csv has no rows"):
+        read(path)
+    path.write_text("")
+    with pytest.raises(UserError, match="is empty: it has 0 bytes"):
+        read(path)
+    path.write_text("\n".join([header, rows[0], "1,2,3", *rows[1:]]))
+    with pytest.raises(UserError, match=r"Row #3: Expected 8 columns, got 3.*counted from 1.*as many cells"):
+        read(path)
+
+
+def test_lists_of_other_lengths_are_refused_also_where_their_sum_would_fit(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {"obs": [[1.0], [1.0, 2.0, 3.0]], "action": [0, 1], "reward": [0.0, 1.0], "done": [0, 1]}
+    parquet.write_table(pa.table(columns), tmp_path / "log.parquet")
+    with pytest.raises(UserError, match="lists in column obs differ in length"):
+        read(tmp_path / "log.parquet")
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:

@@ -64,6 +64,18 @@ def test_check_reports_and_fails_on_poison(tmp_path: Path, capsys: pytest.Captur
     assert "row 1" in capsys.readouterr().out
 
 
+def test_actions_are_reported_in_the_units_of_the_log(tmp_path: Path) -> None:
+    arrays = d4rl(STEPS)
+    arrays["actions"] = arrays["actions"] * np.array([10.0, 3.0], np.float32)
+    bounds = {"action_low": [-20.0, -20.0], "action_high": [20.0, 2.0], "out_of_bounds": "clip"}
+    run("check", node(save(tmp_path / "log.npz", arrays), **bounds), report=str(tmp_path / "report"))
+    columns = json.loads((tmp_path / "report" / "check.json").read_text())["columns"]
+    for i, name in enumerate(("action[0]", "action[1]")):
+        logged = arrays["actions"][:, i]
+        assert columns[name]["min"] == pytest.approx(logged.min(), rel=1e-5)
+        assert columns[name]["max"] == pytest.approx(logged.max(), rel=1e-5), "also outside of the bounds"
+
+
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(UserError, match="did you mean 'check'"):
         run("chek")

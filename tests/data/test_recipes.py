@@ -87,6 +87,8 @@ def test_rewards_are_normalised_and_returns_stay_as_they_were(steps: Steps) -> N
     assert scaled.max() - scaled.min() == pytest.approx(1000.0, rel=1e-4)
     np.testing.assert_allclose(dataset.returns, returns)
     np.testing.assert_allclose(load(reward_scale=2.0, reward_shift=-1.0).steps.reward, steps.reward * 2 - 1, rtol=1e-5)
+    scale, shift = load(normalize_reward="return_range", reward_shift=-1.0).reward_map
+    np.testing.assert_allclose(steps.reward * scale + shift, dataset.steps.reward - 1.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["hopper/medium-replay", "cartpole/random", "pointmaze/umaze"])

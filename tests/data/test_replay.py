@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,19 @@ def test_batches_of_several_runs_are_gathered_at_once(shared: bool) -> None:
     for replay in pictures:
         feed(replay, logs_of(PICTURE))
     assert gather_each([replay.rows for replay in pictures], index[:2]) is None
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_rewards_are_learnt_from_in_the_units_of_a_dataset(n_step: int) -> None:
+    """And given back as they came."""
+    logs = logs_of(SPEC)
+    mapped = [replace(log, reward=log.reward * 0.1 - 2.0) for log in logs]
+    settings: dict[str, Any] = {"discount": 0.9, "n_step": n_step, "needs": ("return_to_go",)}
+    changed, plain = Replay(SPEC, 100, 2, **settings, reward_map=(0.1, -2.0)), Replay(SPEC, 100, 2, **settings)
+    feed(changed, logs)
+    feed(plain, mapped)
+    torch.testing.assert_close(changed.rows.floats, plain.rows.floats)
+    np.testing.assert_array_equal(changed.steps().reward, np.concatenate([log.reward for log in logs]))
 
 
 @pytest.mark.parametrize("n_step", [1, 3])
