@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from offrl.data import minari
 from offrl.data.steps import returns
+from offrl.envs.video import film
 from offrl.errors import UserError
 from offrl.functional.intervals import bootstrap_mean
 from offrl.jobs import collect, evaluate, train
@@ -116,6 +121,33 @@ def test_evaluate(compose: Compose, trained: Path, capsys: pytest.CaptureFixture
     assert "return_95" in capsys.readouterr().out
     evaluate.run(config, trained)
     assert json.loads((trained / "evaluation" / "pendulum-last.json").read_text())["returns"] == kept["returns"]
+
+
+def test_films(compose: Compose, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before anything is measured where nothing can encode them; else named as what they show."""
+    asked = ("job=evaluate", "episodes=2", "first_states=7", "checkpoint=step-000000000450.pt", "video=3")
+    config, made = compose(*asked) | {"run": str(trained)}, list[dict[str, Any]]()
+    monkeypatch.setitem(sys.modules, "moviepy", None)
+    with pytest.raises(UserError, match=r"pip install 'offrl\[video\]'"):
+        evaluate.run(config, trained)
+    name = "pendulum-step-000000000450.pt"
+    assert not (trained / "evaluation" / f"{name}.json").exists()
+    monkeypatch.setitem(sys.modules, "moviepy", ModuleType("moviepy"))
+
+    def record(env: Any, **settings: Any) -> Any:
+        made.append(settings)
+        return env
+
+    monkeypatch.setattr("offrl.envs.video.film", record)
+    evaluate.run(config, trained)
+    assert made[-1] == {"folder": str(trained / "evaluation"), "name": name, "episodes": 3}
+
+
+def test_a_film_is_not_said_to_replace_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "moviepy", ModuleType("moviepy"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        film(gym.make("CartPole-v1", render_mode="rgb_array"), str(tmp_path), "cartpole-last", 1)
 
 
 def test_another_environment_has_to_fit(compose: Compose, trained: Path) -> None:

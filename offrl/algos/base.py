@@ -54,6 +54,11 @@ class Algorithm(nn.Module, ABC):
     def check_data(self, steps: Steps) -> None:
         """Raise `UserError` for logged data, prepared for training, that this algorithm cannot learn from."""
 
+    def set_reward_map(self, scale: float, shift: float) -> None:
+        """Hear, before learning from logged data alone, what was done to their rewards: reward * scale + shift. Only a
+        policy that is told at play what it earns has a use for it.
+        """
+
     @abstractmethod
     def build(self, spec: Spec) -> None:
         """Make networks, optimiser moments and targets for this observation and action space."""

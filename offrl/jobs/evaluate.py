@@ -14,6 +14,7 @@ from torch import Tensor
 from offrl.build import build
 from offrl.compare.maps import follow
 from offrl.envs.make import Env
+from offrl.envs.video import check_encoder
 from offrl.errors import UserError
 from offrl.functional.intervals import bootstrap_mean
 from offrl.jobs.fitting import check_fits
@@ -51,6 +52,8 @@ def run(config: dict[str, Any], folder: Path) -> float:
         raise UserError("offrl evaluate needs a run folder: give run=RUN_DIR")
     if config["episodes"] < 1:
         raise UserError(f"episodes={config['episodes']}: at least one is needed")
+    if films := int(config["video"]):
+        check_encoder()
     home, device = Path(config["run"]), torch.device(config["hardware"]["device"])
     algo, spec, trained = load_policy(home, str(config["checkpoint"]), device)
     env = cast(Env, build(_env(config, trained), "env"))
@@ -68,8 +71,8 @@ def run(config: dict[str, Any], folder: Path) -> float:
         seen = follow(algo, env, config["episodes"], config["num_envs"], config["first_states"], config["stochastic"])
         for picture in draw_pictures(algo, env, seen, out.parent, f"{trained['name']} in {env.name}"):
             print(f"{'picture':>14}  {picture}")
-    if films := int(config["video"]):
-        _measure(policy, _filmed(env, out.parent, films), films, 1, config["first_states"], device)
+    if films:
+        _measure(policy, _filmed(env, out.with_suffix(""), films), films, 1, config["first_states"], device)
     print(f"written to {out.parent}")
     return cast(float, table.get("score", table["return"]))
 
@@ -105,14 +108,14 @@ def _shown(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _filmed(env: Env, folder: Path, episodes: int) -> Env:
-    """The same environment with a camera; MuJoCo draws without a display."""
+def _filmed(env: Env, begins: Path, episodes: int) -> Env:
+    """The same environment with a camera, whose films have names that begin so; MuJoCo draws without a display."""
     if "DISPLAY" not in os.environ:
         os.environ.setdefault("MUJOCO_GL", "egl")
     camera = {
         "_target_": "offrl.envs.video.film",
-        "folder": str(folder),
-        "name": env.name.replace("/", "_"),
+        "folder": str(begins.parent),
+        "name": begins.name,
         "episodes": episodes,
     }
     return replace(

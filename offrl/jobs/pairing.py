@@ -21,6 +21,7 @@ _TRAINERS: dict[Experience, str] = {
     "model": "plan",
     "expert": "dagger",
 }
+_ONLINE = "with another algorithm, such as algo=dqn (discrete actions) or algo=sac (continuous ones)"
 LOGGED: frozenset[Experience] = frozenset({"dataset", "passes"})  # what is made of a log
 _TRY: dict[ActionKind, str] = {
     "continuous": "sac, td3, ppo (online), or iql, td3_bc, cql, bc (offline)",
@@ -46,7 +47,7 @@ def check_experience(config: Mapping[str, Any]) -> None:
         )
     chosen = TARGET in (config["dataset"] or {})  # an algorithm alone may have set some of its keys
     if trainer.experience & LOGGED and not chosen:
-        online = "with trainer=replay" if "replay" in algo.learns_from else "with another algorithm, such as algo=sac"
+        online = "with trainer=replay" if "replay" in algo.learns_from else _ONLINE
         raise UserError(
             f"the trainer {trainer.__name__} needs a dataset, and none is chosen: give dataset=ID or dataset=FILE "
             f"(offrl dataset list shows what is here), or learn online {online}"

@@ -34,6 +34,7 @@ class Offline(Trainer):
             self._dataset.only_ends()
         if run.algo.normalizes_obs:
             run.algo.set_obs_statistics(*self._dataset.obs_statistics())
+        run.algo.set_reward_map(*self._dataset.reward_map)
         self._updater = run.updater(self.meter)
 
     def advance(self, until: int) -> None:

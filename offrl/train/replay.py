@@ -61,6 +61,7 @@ class OnReplay(Trainer):
             device=device,
             needs=algo.needs,
             context=algo.context,
+            reward_map=run.dataset.reward_map if run.dataset is not None else (1.0, 0.0),  # all in one unit
         )
         self._source: Source = self._replay
         self._algo = algo

@@ -130,3 +130,16 @@ def test_the_return_to_ask_for_is_that_of_the_best_episode_begun(make: Make) -> 
     ours.update(batch)
     begun = batch.return_to_go[(batch.timestep == 0) & batch.mask]
     assert float(ours.target) == pytest.approx(float(begun.max()))
+
+
+@pytest.mark.parametrize(("scale", "shift", "left"), [(0.01, 0.0, 3.67), (0.01, -0.5, 6.17), (1.0, 0.0, -1.28)])
+def test_what_is_earned_counts_as_it_does_in_the_data(make: Make, scale: float, shift: float, left: float) -> None:  # noqa: F811
+    """Five rewards of 1 are taken off a return of 3.72, also by who was saved and loaded; new episodes ask for all."""
+    learner, ours = (make("decision_transformer", CONTINUOUS, *SMALL, "algo.target_return=3.72") for _ in range(2))
+    learner.set_reward_map(scale, shift)
+    ours.load_state_dict(learner.state_dict())
+    player: Any = at_play(ours, 2)
+    for t in range(5):
+        action = player.act(torch.randn(2, OBS))
+        player.observe(action, torch.ones(2), torch.tensor([False, t == 4]))
+    assert player.return_to_go.tolist() == pytest.approx([left, 3.72])

@@ -21,7 +21,7 @@ from tests.conftest import Compose
             "algo=iql env=cartpole",
             "Offline needs a dataset, and none is chosen: .* or learn online with trainer=replay",
         ),
-        ("algo=bc env=cartpole", "needs a dataset.* with another algorithm, such as algo=sac"),
+        ("algo=bc env=cartpole", "needs a dataset.* another algorithm, such as algo=dqn .discrete.* or algo=sac .cont"),
         ("algo=sac trainer=rollout env=pendulum", "SAC cannot learn from rollout.*try trainer=offline, replay"),
         ("algo=ppo trainer=offline_to_online env=pendulum", "PPO cannot learn from dataset or replay.*=rollout"),
         ("algo=lspi trainer=offline", "LSPI cannot learn from dataset.*try trainer=plan, solve"),

@@ -39,6 +39,26 @@ class Best(nn.Module):
         self.value.copy_(torch.maximum(self.value, torch.where(which, numbers, self.value).amax()))
 
 
+class RewardMap(nn.Module):
+    """What the data made of the environment's rewards, one by one: reward * scale + shift."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(1.0))
+        self.register_buffer("shift", torch.tensor(0.0))
+
+    def set(self, scale: float, shift: float) -> None:
+        """Take over those of the data."""
+        self.scale.fill_(scale)
+        self.shift.fill_(shift)
+
+    def forward(self, reward: Tensor) -> Tensor:
+        return reward * self.scale + self.shift
+
+
 @dataclass(eq=False, kw_only=True)
 class DecisionTransformer(Algorithm):
     """Return-conditioned sequence modelling. `batch_size` counts contexts."""
@@ -48,7 +68,7 @@ class DecisionTransformer(Algorithm):
     needs: ClassVar[tuple[str, ...]] = ("return_to_go", "timestep")
 
     context_length: int  # K: steps in view
-    target_return: float | None  # to ask for; None: that of the best episode in the data
+    target_return: float | None  # to ask for, with rewards as the data have them; None: that of their best episode
     return_scale: float  # returns are divided by it
     timesteps: int  # with an embedding of their own; later ones share the last
     lr: float
@@ -76,6 +96,10 @@ class DecisionTransformer(Algorithm):
         policy = self.policy.build(spec, reader)
         self.actor = Learner(policy, self.lr, max_grad_norm=self.max_grad_norm)
         self.best = Best()
+        self.reward_map = RewardMap()
+
+    def set_reward_map(self, scale: float, shift: float) -> None:
+        self.reward_map.set(scale, shift)
 
     def update(self, batch: Batch) -> Metrics:
         if self.warmup_updates:
@@ -113,7 +137,7 @@ class Remembering:
 
     def __init__(self, algo: DecisionTransformer, envs: int, stochastic: bool) -> None:
         self.actor, self.stochastic = algo.actor, stochastic
-        self.target = algo.target
+        self.target, self.reward_map = algo.target, algo.reward_map
         obs, action, length = algo.spec.obs, algo.spec.action, algo.context_length
 
         def zeros(*shape: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -149,10 +173,10 @@ class Remembering:
 
     @torch.no_grad()
     def observe(self, action: Tensor, reward: Tensor, over: Tensor) -> None:
-        """Less is to be earned now; an episode that is over is forgotten."""
+        """Less is to be earned now, in the units of the data; an episode that is over is forgotten."""
         self.context = self.context._replace(
             action=torch.cat((self.context.action[:, :-1], action.unsqueeze(1)), 1),
             mask=self.context.mask & ~over.unsqueeze(1),
         )
-        self.return_to_go = torch.where(over, self.target, self.return_to_go - reward)
+        self.return_to_go = torch.where(over, self.target, self.return_to_go - self.reward_map(reward))
         self.timestep = torch.where(over, 0, self.timestep + 1)
