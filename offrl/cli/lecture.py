@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -22,11 +23,12 @@ class Conclude(Callback):
 
         Raises `SystemExit` where that is impossible: Hydra would only warn of any other error.
         """
-        if config.dry_run:
-            return
         from offrl.compare.lecture import report
 
         folder = Path(cast(str, config.hydra.sweep.dir))
+        if config.dry_run:
+            _discard(folder)
+            return
         node = cast("dict[str, Any]", OmegaConf.to_container(config.lecture, resolve=True))
         try:
             report(node, folder, sys.argv[1:])
@@ -38,3 +40,9 @@ class Conclude(Callback):
             )
             print(f"offrl: error: {message}", file=sys.stderr)
             raise SystemExit(1) from None
+
+
+def _discard(sweep: Path) -> None:
+    """Remove the folder that Hydra makes also for a sweep whose runs write nothing."""
+    if all(path.name == "multirun.yaml" or (path.is_dir() and not any(path.iterdir())) for path in sweep.iterdir()):
+        shutil.rmtree(sweep)

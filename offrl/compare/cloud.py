@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from offrl.compare import style
 from offrl.compare.drawings import Frame
-from offrl.compare.quantities import quantity
-from offrl.compare.runs import Runs
-from offrl.errors import UserError
+from offrl.compare.quantities import Absent, Quantity, picked, quantity, there
+from offrl.compare.runs import Curve, Runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,11 +25,18 @@ class Cloud(Frame):
 
     def draw(self, runs: Runs, axes: list[Axes]) -> None:
         """The first series lies beneath, in grey: it is what the others are held against."""
-        for order, what in enumerate(map(quantity, self.series)):
-            found = [run for run in runs.where(what.where) if len(runs.curve(run, what.metric, self.x).x)]
-            if not found:
-                raise UserError(f"{what.name}: no run has {what.metric}{f' where {what.where}' if what.where else ''}")
+        dots = there(partial(_dots, order, quantity(node), runs, self.x) for order, node in enumerate(self.series))
+        for order, what, curve in dots:
             shade = style.colour(order - 1) if order else "#b5b5b5"
             marker = style.MARKERS[(order - 1) % len(style.MARKERS)] if order else "."
-            axes[0].plot(*runs.curve(found[0], what.metric, self.x), marker, ls="", color=shade, ms=4, label=what.name)
-        self.finish(axes[0], len(self.series))
+            axes[0].plot(*curve, marker, ls="", color=shade, ms=4, label=what.name)
+        self.finish(axes[0], len(dots))
+
+
+def _dots(order: int, what: Quantity, runs: Runs, x: str) -> tuple[int, Quantity, Curve]:
+    """Those of the first run that has any, beside the place of the series. Raises `Absent` where none has."""
+    curves = (runs.curve(run, what.metric, x) for run in picked(runs, what.where, what.name))
+    found = next((curve for curve in curves if len(curve.x)), None)
+    if found is None:
+        raise Absent(what.name, f"no run{f' with {what.where}' if what.where else ''} has {what.metric} and {x}")
+    return order, what, found

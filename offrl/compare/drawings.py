@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from offrl.compare import style
 from offrl.compare.groups import say
-from offrl.compare.quantities import LEVEL, Array, Quantity, levels, quantity
+from offrl.compare.quantities import LEVEL, Absent, Array, Quantity, levels, quantity, there
 from offrl.compare.runs import Runs
-from offrl.errors import UserError
 from offrl.functional.comparison import interval, mean, stratified_bootstrap
 from offrl.log.plots import short_number
 
@@ -32,8 +33,20 @@ class Drawing(Protocol):
         ...
 
     def draw(self, runs: Runs, axes: list[Axes]) -> None:
-        """Draw."""
+        """Draw. Raises `Absent` where no run has any of it; what some have is drawn."""
         ...
+
+
+def draw_or_say(drawing: Drawing, runs: Runs, axes: list[Axes]) -> None:
+    """Draw; where the runs lack what it is about, say so in its place."""
+    try:
+        drawing.draw(runs, axes)
+    except Absent as absent:
+        for each in axes:
+            each.clear()
+            each.set_axis_off()
+        said = style.wrapped(f"nothing to draw: {absent}", style.WIDTH)
+        axes[0].text(0.5, 0.5, said, transform=axes[0].transAxes, ha="center", va="center")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +94,7 @@ class Curves(Frame):
 
     def draw(self, runs: Runs, axes: list[Axes]) -> None:
         """One curve for each series and each value of `by`."""
-        curves = [pair for node in self.series for pair in _split(quantity(node), runs, self.by)]
+        curves = _series(self.series, runs, self.by)
         for order, (what, part) in enumerate(curves):
             x, y = _aligned(what, part, self.x, self.logx)
             _band(axes[0], order, what.name, x, [y[:, i] for i in range(len(x))])
@@ -100,11 +113,11 @@ class Levels(Frame):
 
     def draw(self, runs: Runs, axes: list[Axes]) -> None:
         """One curve for each series and each value of `by`."""
-        curves = [pair for node in self.series for pair in _split(quantity(node), runs, self.by)]
+        curves = _series(self.series, runs, self.by)
         for order, (what, part) in enumerate(curves):
-            steps = [(level, some) for level, some in levels(part, self.over, what.where) if what.runs(some)]
-            x = np.array([level for level, _ in steps])
-            _band(axes[0], order, what.name, x, [what.values(some) for _, some in steps])
+            points = there(partial(_point, what, *step) for step in levels(part, self.over, what.where))
+            x = np.array([level for level, _ in points])
+            _band(axes[0], order, what.name, x, [values for _, values in points])
         self.finish(axes[0], len(curves))
 
 
@@ -117,7 +130,7 @@ class Bars(Frame):
 
     def draw(self, runs: Runs, axes: list[Axes]) -> None:
         """One bar for each series and each value of `by`."""
-        bars = [pair for node in self.series for pair in _split(quantity(node), runs, self.by)]
+        bars = _series(self.series, runs, self.by)
         for order, (what, part) in enumerate(bars):
             values = what.values(part)
             middle, low, high = interval(mean, [values], level=LEVEL, replicates=REPLICATES)
@@ -172,8 +185,13 @@ class Panels:
         """Each in its own axes."""
         start = 0
         for each in self.drawings:
-            each.draw(runs, axes[start : start + each.panels])
+            draw_or_say(each, runs, axes[start : start + each.panels])
             start += each.panels
+
+
+def _series(nodes: Iterable[Mapping[str, Any]], runs: Runs, by: str | None) -> list[tuple[Quantity, Runs]]:
+    """The series that some run has, each for every value of a config key."""
+    return [*chain.from_iterable(there(partial(_split, quantity(node), runs, by) for node in nodes))]
 
 
 def _split(what: Quantity, runs: Runs, by: str | None) -> list[tuple[Quantity, Runs]]:
@@ -181,8 +199,6 @@ def _split(what: Quantity, runs: Runs, by: str | None) -> list[tuple[Quantity, R
     from dataclasses import replace
 
     chosen = Runs(tuple(what.runs(runs)), runs.logged)
-    if not len(chosen):
-        raise UserError(f"{what.name}: no run has {what.metric}{f' where {what.where}' if what.where else ''}")
     if by is None:
         return [(what, chosen)]
     values = dict.fromkeys(run.get(by) for run in chosen)
@@ -194,6 +210,10 @@ def _split(what: Quantity, runs: Runs, by: str | None) -> list[tuple[Quantity, R
         )
         for value in values
     ]
+
+
+def _point(what: Quantity, level: float, runs: Runs) -> tuple[float, Array]:
+    return level, what.values(runs)
 
 
 def _aligned(what: Quantity, runs: Runs, x: str, logarithmic: bool) -> tuple[Array, Array]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
+from offrl.build import build
 from offrl.compare import style
-from offrl.compare.drawings import Drawing
+from offrl.compare.drawings import Drawing, draw_or_say
 from offrl.compare.report import figure_html, page_html, write
 from offrl.compare.runs import Runs, load_runs
-from offrl.compare.verdict import Rule
+from offrl.compare.verdict import Rule, judge, together
 from offrl.errors import UserError
 from offrl.functional.comparison import COVERED
 from offrl.log.files import write_json
@@ -40,10 +43,27 @@ class Lecture:
         return int("".join(c for c in self.claim if c.isdigit()) or 0)
 
 
+def report(node: Mapping[str, Any], folder: Path, words: Sequence[str]) -> None:
+    """Conclude the lecture that `node` describes, and print its verdict and where its page is.
+
+    `words` are those after `offrl` on the command line that made the runs.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        print(say(conclude(cast(Lecture, build(node, "lecture")), folder, _command(words))))
+    print(f"page: {folder / PAGE}")
+
+
+def _command(words: Sequence[str]) -> str:
+    """What a person types to see this."""
+    return shlex.join(["offrl", "train", *(word for word in words if not word.startswith(("job=", "hydra.")))])
+
+
 def conclude(lecture: Lecture, folder: Path, command: str) -> dict[str, Any]:
     """Draw the figure of the sweep in `folder`, judge the claim, write both and a page; returns the record."""
     runs = load_runs([str(folder)])
-    findings = [rule(runs) for rule in lecture.verdict]
+    draw(lecture, runs, folder / FIGURE)
+    findings = [judge(rule, runs) for rule in lecture.verdict]
     record: dict[str, Any] = {
         "name": lecture.name,
         "claim": lecture.claim,
@@ -51,14 +71,13 @@ def conclude(lecture: Lecture, folder: Path, command: str) -> dict[str, Any]:
         "title": lecture.title,
         "caption": lecture.caption,
         "command": command,
-        "holds": all(finding.holds for finding in findings),
+        "holds": together(findings),
         "findings": [{"holds": finding.holds, "text": finding.text} for finding in findings],
         "runs": len(runs),
         "seeds": len({run.seed for run in runs}),
         "failed": [f"{run.folder.name}: {run.status}" for run in runs if run.failed],
         "seconds": wall_time(runs),
     }
-    draw(lecture, runs, folder / FIGURE)
     if lecture.equation:
         draw_equation(lecture.equation, folder / EQUATION)
     write_json(folder / RECORD, record)
@@ -81,7 +100,7 @@ def draw(lecture: Lecture, runs: Runs, path: Path) -> None:
     down = -(-count // 3)
     with style.drawing(width, style.HEIGHT * down + 0.5, f"{lecture.claim}: {lecture.title}") as figure:
         axes = [figure.add_subplot(down, min(count, 3), index + 1) for index in range(count)]
-        lecture.figure.draw(runs, axes)
+        draw_or_say(lecture.figure, runs, axes)
         style.save(figure, path)
 
 
@@ -97,8 +116,8 @@ def draw_equation(text: str, path: Path) -> None:
 
 
 def verdict_words(record: dict[str, Any]) -> str:
-    """`holds` or `does not hold`."""
-    return "holds" if record["holds"] else "does not hold"
+    """`holds`, `does not hold` or `cannot be judged`."""
+    return {True: "holds", False: "does not hold", None: "cannot be judged"}[record["holds"]]
 
 
 def section(folder: Path) -> str:
@@ -110,11 +129,12 @@ def section(folder: Path) -> str:
     picture = figure_html(equation, "") if equation.exists() else ""
     failed = cast("list[str]", record["failed"])
     ended = f"; {len(failed)} of them ended badly ({html.escape(', '.join(failed))})" if failed else ""
+    kind = {True: "holds", False: "fails", None: "open"}[record["holds"]]
     cost = f"{record['runs']} runs with {record['seeds']} seeds, {record['seconds']:.0f} s{ended}."
     return (
         f'<section id="{record["claim"]}"><h2>{record["claim"]}: {html.escape(record["title"])}</h2>{picture}'
         f"<pre>{html.escape(record['command'])}</pre>{figure_html(folder / f'{FIGURE}.png', record['caption'])}"
-        f'<div class="{"holds" if record["holds"] else "fails"}"><b>Verdict: {verdict_words(record)}.</b>'
+        f'<div class="{kind}"><b>Verdict: {verdict_words(record)}.</b>'
         f"<ul>{points}</ul>{cost}</div></section>"
     )
 
@@ -126,7 +146,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def _line(record: dict[str, Any]) -> str:
     """One row of the ladder's table; a claim that does not hold stands out."""
-    kind = "" if record["holds"] else ' class="failed"'
+    kind = ' class="failed"' if record["holds"] is False else ""
     return (
         f'<tr{kind}><td><a href="#{record["claim"]}">{record["claim"]}</a></td>'
         f'<td class="text">{verdict_words(record)}</td><td class="text">{html.escape(record["title"])}</td>'
@@ -138,7 +158,8 @@ def ladder(folders: Sequence[Path], missing: Sequence[str]) -> str:
     """All claims on one page, in lecture order; `missing` are experiments that came to no conclusion."""
     order = sorted(folders, key=lambda folder: (read_record(folder)["number"], folder.name))
     records = [read_record(folder) for folder in order]
-    holding = sum(record["holds"] for record in records)
+    holding, unjudged = (sum(record["holds"] is verdict for record in records) for verdict in (True, None))
+    beside = f", {unjudged} cannot be judged" if unjudged else ""
     rows = "".join(map(_line, records))
     lost = f'<ul class="notes"><li>No conclusion: {html.escape(", ".join(missing))}.</li></ul>' if missing else ""
     table = (
@@ -148,14 +169,15 @@ def ladder(folders: Sequence[Path], missing: Sequence[str]) -> str:
     )
     few = f"it holds the truth in about {COVERED[3]} to {COVERED[5]} % of cases: small gaps need more seeds"
     head = (
-        f"<h1>The lectures, shown</h1><p>{holding} of {len(records)} claims hold on these runs. Rules ask for the "
-        f"whole of a 95 % bootstrap interval over runs; of three to five runs, as most lectures have, {few}.</p>"
+        f"<h1>The lectures, shown</h1><p>{holding} of {len(records)} claims hold on these runs{beside}. Rules ask for "
+        f"the whole of a 95 % bootstrap interval over runs; of three to five runs, as most lectures have, {few}.</p>"
     )
     return page_html("offrl: the lectures, shown", head + lost + table + "\n".join(section(f) for f in order))
 
 
 def say(record: dict[str, Any]) -> str:
     """The verdict for a terminal."""
+    marks = {True: "+", False: "-", None: "?"}
     lines = [f"{record['claim']} {verdict_words(record)}: {record['title']}"]
-    lines += [f"  {'+' if finding['holds'] else '-'} {finding['text']}" for finding in record["findings"]]
+    lines += [f"  {marks[finding['holds']]} {finding['text']}" for finding in record["findings"]]
     return "\n".join(lines)

@@ -29,7 +29,9 @@ td.text { white-space: normal; } thead th { border-bottom: 2px solid #999; }
 tr.failed td { background: #fdeee6; } code, pre { background: #f4f4f4; padding: .1rem .3rem; border-radius: 3px; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .5rem .8rem; }
 ul.notes { background: #fff6dd; border-left: 4px solid #e69f00; padding: .6rem 1rem .6rem 2rem; }
-.holds { border-left: 6px solid #0072b2; padding-left: .8rem; } .fails { border-left: 6px solid #d55e00;
+.holds { border-left: 6px solid #0072b2; padding-left: .8rem; }
+.open { border-left: 6px solid #e69f00; padding-left: .8rem; }
+.fails { border-left: 6px solid #d55e00;
 padding-left: .8rem; } nav a { margin-right: .8rem; }
 """
 

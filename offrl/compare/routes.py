@@ -10,11 +10,11 @@ import numpy as np
 
 from offrl.build import build
 from offrl.compare import maps, style
+from offrl.compare.quantities import groups, picked
 from offrl.compare.runs import Run, Runs
 from offrl.data.recipes import Preparation
 from offrl.data.steps import ends, starts
 from offrl.envs.make import Env
-from offrl.errors import UserError
 from offrl.train.checkpoint import load_policy
 from offrl.train.rundir import read_config
 
@@ -40,30 +40,22 @@ class Routes:
 
     def draw(self, runs: Runs, axes: list[Axes]) -> None:
         """The map."""
-        groups = _logged(_some(runs, self.log)[0]) if self.log is not None else {}
-        for label, condition in (self.ways or {}).items():
-            groups[label] = [
-                way for order, run in enumerate(_some(runs, condition)) for way in _followed(run, self.seed + order)
-            ]
-        first = _some(runs, self.log if self.log is not None else next(iter((self.ways or {}).values())))[0]
+        chosen = groups(self.ways or {}, runs)
+        first: Run = picked(runs, self.log, self.title)[0] if self.log is not None else chosen[0][1][0]
+        drawn = _logged(first) if self.log is not None else {}
+        for label, some in chosen:
+            drawn[label] = [way for order, run in enumerate(some) for way in _followed(run, self.seed + order)]
         plan = maps.need_plan(_env(first))
-        for order, ways in enumerate(groups.values()):
+        for order, ways in enumerate(drawn.values()):
             maps.draw_routes(axes[0], plan, ways, style.colour(order))
         for letter, (down, right) in (self.marks or {}).items():
             place = (right, down) if plan.grid else (down, right)
             box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.8}
             axes[0].annotate(letter, place, ha="center", va="center", fontsize=12, weight="bold", bbox=box, zorder=8)
         axes[0].set_title(style.wrapped(self.title, style.WIDTH))
-        if self.ways and len(groups) > 1:
-            handles = [axes[0].plot([], [], color=style.colour(i), lw=2.5)[0] for i in range(len(groups))]
-            axes[0].legend(handles, list(groups), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(groups))
-
-
-def _some(runs: Runs, condition: str | None) -> list[Run]:
-    chosen = [run for run in runs.where(condition) if run.config]
-    if not chosen:
-        raise UserError(f"lecture.figure: no run with {condition}, so there is no way to draw")
-    return chosen
+        if self.ways and len(drawn) > 1:
+            handles = [axes[0].plot([], [], color=style.colour(i), lw=2.5)[0] for i in range(len(drawn))]
+            axes[0].legend(handles, list(drawn), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(drawn))
 
 
 def _env(run: Run) -> Env:

@@ -11,13 +11,12 @@ import numpy as np
 from offrl.build import build
 from offrl.compare import maps, style
 from offrl.compare.drawings import Frame
-from offrl.compare.quantities import LEVEL, REPLICATES, Array
+from offrl.compare.quantities import LEVEL, REPLICATES, Array, groups, picked
 from offrl.compare.runs import Run, Runs
 from offrl.compare.summary import number, shown
-from offrl.compare.verdict import Finding
+from offrl.compare.verdict import Finding, settled, surely
 from offrl.data.steps import ends, lengths
 from offrl.envs.make import Env
-from offrl.errors import UserError
 from offrl.functional.comparison import Interval, stratified_bootstrap
 from offrl.train.checkpoint import load_policy
 
@@ -35,15 +34,13 @@ class Survival(Frame):
 
     def draw(self, runs: Runs, axes: list[Axes]) -> None:
         """One curve for each condition, over the lengths of its episodes."""
-        for order, (label, condition) in enumerate(self.series.items()):
-            chosen = [run for run in runs.where(condition) if run.config]
-            if not chosen:
-                raise UserError(f"lecture.figure: no run with {condition}, so there is no policy to follow")
+        found = groups(self.series, runs)
+        for order, (label, chosen) in enumerate(found):
             lasted = np.concatenate([episode_lengths(run, self.episodes, self.seed) for run in chosen])
             fell = np.sort(lasted[np.isfinite(lasted)])
             left = 1.0 - np.arange(len(fell) + 1) / len(lasted)
             axes[0].step(np.append(0, fell), left, where="post", label=label, **style.look(order))
-        self.finish(axes[0], len(self.series))
+        self.finish(axes[0], len(found))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +60,8 @@ class Compounds:
 
     def __call__(self, runs: Runs) -> Finding:
         """The ratio of both losses, each a mean over all runs, which are drawn anew for the interval."""
-        lasted = [episode_lengths(run, self.episodes, self.seed) for run in runs.where(self.where) if run.config]
-        if not lasted:
-            raise UserError(f"lecture.verdict: no run with {self.where}")
+        chosen = picked(runs, self.where, self.label)
+        lasted = [episode_lengths(run, self.episodes, self.seed) for run in chosen]
         lost = [np.array([np.maximum(steps - own, 0).mean() for own in lasted]) for steps in (self.short, self.long)]
         proportion = self.long / self.short
 
@@ -77,13 +73,11 @@ class Compounds:
         if len(lasted) > 1:
             low, high = stratified_bootstrap(ratio, [np.stack(lost, -1)], level=LEVEL, replicates=REPLICATES)
             found = Interval(found.value, float(low), float(high))
-        holds = found.known and found.low > proportion
+        holds = settled(found.known and found.low > proportion, len(lasted), exact=False)
         few, many = (number(float(each.mean())) for each in lost)
         what = f"{self.label} loses {few} of {self.short} steps and {many} of {self.long}"
-        verb = "surely" if holds else "not surely"
-        return Finding(
-            holds, f"{what} ({len(lasted)} runs): {shown(found)} times as many, {verb} above {proportion:g}."
-        )
+        verb = surely(holds, f"above {proportion:g}")
+        return Finding(holds, f"{what} ({len(lasted)} runs): {shown(found)} times as many, {verb}.")
 
 
 def episode_lengths(run: Run, episodes: int, seed: int) -> Array:

@@ -1,28 +1,30 @@
 """Does a claim hold? Rules that weigh figures from runs, each with an interval, and say so in words.
 
-A rule holds only where the whole 95 % interval does. With one run there is no interval: a rule then holds only if it is
-marked `exact`, which says that nothing in it is left to chance.
+A rule holds only where the whole 95 % interval does. With one run there is no interval: a rule then cannot be judged,
+unless it is marked `exact`, which says that nothing in it is left to chance. Nor can one whose runs are not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from offrl.compare.quantities import LEVEL, REPLICATES, Array, Quantity, contrast, levels, quantity
+from offrl.compare.quantities import LEVEL, REPLICATES, Absent, Array, Quantity, contrast, levels, quantity
 from offrl.compare.runs import Runs
 from offrl.compare.summary import number, shown
 from offrl.functional.comparison import Interval, stratified_bootstrap
+
+NO_INTERVAL = "one run gives no interval (seed=0,1,2,3,4 does, or lectures.seeds=5 with experiment=lectures/all)"
 
 
 @dataclass(frozen=True)
 class Finding:
     """What one rule found."""
 
-    holds: bool
+    holds: bool | None  # None: it cannot be judged
     text: str
 
 
@@ -30,8 +32,22 @@ class Rule(Protocol):
     """Part of a verdict."""
 
     def __call__(self, runs: Runs) -> Finding:
-        """Weigh the runs."""
+        """Weigh the runs. Raises `Absent` where they lack what it asks for."""
         ...
+
+
+def judge(rule: Rule, runs: Runs) -> Finding:
+    """What the rule finds; where its runs are absent, that it cannot be judged."""
+    try:
+        return rule(runs)
+    except Absent as absent:
+        return Finding(None, f"{absent.name}: cannot be judged: {absent.reason}.")
+
+
+def together(findings: Sequence[Finding]) -> bool | None:
+    """All have to hold; one that does not outweighs those that cannot be judged."""
+    each = {finding.holds for finding in findings}
+    return False if False in each else None if None in each else True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +66,18 @@ class Greater:
         left = one.estimate(runs)
         if isinstance(self.b, int | float):
             bound = float(self.b) + self.margin
-            holds = _above(left, bound, self.exact)
-            return Finding(holds, f"{_said(one, left, runs)}; {_verb(holds)} above {number(bound)}.")
+            holds = settled(_above(left, bound, self.exact), len(one.runs(runs)), self.exact)
+            return Finding(holds, f"{_said(one, left, runs)}; {surely(holds, f'above {number(bound)}')}.")
         other = quantity(self.b)
         right = other.estimate(runs)
         difference = contrast(runs, one, other, ratio=self.factor is not None)
         bound = self.margin if self.factor is None else self.factor
-        holds = _above(difference, bound, self.exact)
+        fewest = min(len(one.runs(runs)), len(other.runs(runs)))
+        holds = settled(_above(difference, bound, self.exact), fewest, self.exact)
         what = "difference" if self.factor is None else "ratio"
         pair = f"{_said(one, left, runs)}; {_said(other, right, runs)}"
-        return Finding(holds, f"{pair}. The {what} is {shown(difference)}: {_verb(holds)} above {number(bound)}.")
+        verb = surely(holds, f"above {number(bound)}")
+        return Finding(holds, f"{pair}. The {what} is {shown(difference)}: {verb}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +92,18 @@ class Near:
     def __call__(self, runs: Runs) -> Finding:
         """Weigh the distance."""
         one = quantity(self.a)
-        left = one.estimate(runs)
+        left, fewest = one.estimate(runs), len(one.runs(runs))
         if isinstance(self.b, int | float):
             gap = Interval(*(end - float(self.b) for end in left))
             against = number(float(self.b))
         else:
             other = quantity(self.b)
             gap = contrast(runs, one, other, ratio=False)
-            against = _said(other, other.estimate(runs), runs)
+            against, fewest = _said(other, other.estimate(runs), runs), min(fewest, len(other.runs(runs)))
         ends = _ends(gap, self.exact)
-        holds = ends is not None and max(map(abs, ends)) <= self.tolerance
-        text = f"{_said(one, left, runs)} against {against}; off by {shown(gap)}, {_verb(holds)} within "
-        return Finding(holds, f"{text}{number(self.tolerance)}.")
+        holds = settled(ends is not None and max(map(abs, ends)) <= self.tolerance, fewest, self.exact)
+        text = f"{_said(one, left, runs)} against {against}; off by {shown(gap)}"
+        return Finding(holds, f"{text}, {surely(holds, f'within {number(self.tolerance)}')}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,15 +119,17 @@ class Trend:
         """Correlate."""
         one, sign = quantity(self.a), 1.0 if self.direction == "rises" else -1.0
         steps = levels(runs, self.over, one.where)
+        if len(steps) < 2:
+            raise Absent(one.name, f"these runs have one value of {self.over} alone")
         values = [one.values(part) for _, part in steps]
         rank = _rank_correlation(np.array([level for level, _ in steps]), values)
         ends = (number(float(values[0].mean())), number(float(values[-1].mean())))
-        holds = _above(Interval(*sorted_ends(rank, sign)), 0.0, self.exact)
+        above = _above(Interval(*sorted_ends(rank, sign)), 0.0, self.exact)
+        holds = settled(above, min(map(len, values)), self.exact)
         where = f"{self.over} {number(steps[0][0])} to {number(steps[-1][0])}"
-        text = f"{one.name} goes from {ends[0]} to {ends[1]} over {where}; rank correlation {shown(rank)}: "
-        return Finding(
-            holds, f"{text}it {'' if holds else 'does not surely '}{self.direction if holds else self.direction[:-1]}."
-        )
+        text = f"{one.name} goes from {ends[0]} to {ends[1]} over {where}; rank correlation {shown(rank)}"
+        said = {True: f"it {self.direction}", False: f"it does not surely {self.direction[:-1]}"}
+        return Finding(holds, f"{text}: {said[holds] if holds is not None else _open(f'it {self.direction}')}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +143,14 @@ class Middle:
         """Compare the best level with both ends."""
         one = quantity(self.a)
         steps = levels(runs, self.over, one.where)
-        means = [float(one.values(part).mean()) for _, part in steps]
+        if len(steps) < 3:
+            raise Absent(one.name, f"these runs have no value of {self.over} between the smallest and the largest")
+        values = [one.values(part) for _, part in steps]
+        means = [float(own.mean()) for own in values]
         best = int(np.argmax(means))
         says = ", ".join(f"{number(level)}: {number(value)}" for (level, _), value in zip(steps, means, strict=True))
+        if min(len(values[i]) for i in (0, best, -1)) < 2:
+            return Finding(None, f"{one.name} by {self.over} ({says}): {_open('it is best between the ends')}.")
         if best in (0, len(steps) - 1):
             return Finding(False, f"{one.name} by {self.over} ({says}): the best is at an end.")
         gaps = [_gap(one, steps[best][1], steps[end][1]) for end in (0, -1)]
@@ -182,8 +207,20 @@ def _above(found: Interval, bound: float, exact: bool) -> bool:
     return ends is not None and ends[0] > bound
 
 
-def _verb(holds: bool) -> str:
-    return "surely" if holds else "not surely"
+def settled(holds: bool, runs: int, exact: bool) -> bool | None:
+    """Whether a rule about so many runs, those of its smaller side, holds; None for one that needs an interval."""
+    return holds if exact or runs > 1 else None
+
+
+def surely(holds: bool | None, what: str) -> str:
+    """`surely above 3`, or whatever else is known of it."""
+    if holds is None:
+        return _open(f"it is {what}")
+    return f"surely {what}" if holds else f"not surely {what}"
+
+
+def _open(what: str) -> str:
+    return f"whether {what} cannot be judged: {NO_INTERVAL}"
 
 
 def _said(what: Quantity, found: Interval, runs: Runs) -> str:

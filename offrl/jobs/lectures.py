@@ -18,6 +18,8 @@ GROUP = "lectures"
 
 def run(config: dict[str, Any], folder: Path) -> None:
     """Run each lecture in a process of its own, then bind the page into `folder`."""
+    if config["dry_run"]:
+        raise UserError("dry_run=true tries one lecture: give experiment=lectures/NAME")
     settings = config["lectures"]
     names = chosen(settings["only"])
     if settings["processes"] < 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import yaml
 
 from offrl.build import build
 from offrl.errors import UserError
@@ -18,12 +19,15 @@ Measurement = Callable[[], Iterator[Mapping[str, float]]]  # rows with a `step`;
 
 
 def run(config: dict[str, Any], folder: Path) -> None:
-    """Measure what `config["measure"]` describes, and keep each row in `folder`."""
+    """Measure what `config["measure"]` describes, and keep each row in `folder`; a dry run prints it alone."""
     if not config.get("measure"):
         raise UserError(
             "offrl.jobs.measure needs a measure node: give measure._target_=... (see experiment=lectures/...)"
         )
     measure = cast(Measurement, build(config["measure"], "measure"))
+    if config["dry_run"]:
+        print(yaml.safe_dump({key: config[key] for key in ("seed", "measure")}, sort_keys=False, allow_unicode=True))
+        return
     home, start = RunDir(folder), time.perf_counter()
     home.create(config)
     home.note(status="running", seed=config["seed"], start=now(), end=None, **surroundings(torch.device("cpu")))

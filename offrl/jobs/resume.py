@@ -15,7 +15,7 @@ from offrl.jobs import train
 from offrl.train.grouping import groups
 from offrl.train.loop import Trainer
 from offrl.train.rundir import read_config, read_facts
-from offrl.train.together import Company
+from offrl.train.together import Company, Mode
 
 TRAINING = "offrl.jobs.train.run"
 Saved = Mapping[Path, dict[str, Any]]  # run folder -> its config
@@ -72,7 +72,7 @@ def _resumed(folder: Path, own: dict[str, Any], config: Mapping[str, Any]) -> di
     return own | more
 
 
-def _go_on(folders: Sequence[Path], configs: Sequence[dict[str, Any]], mode: str) -> list[str]:
+def _go_on(folders: Sequence[Path], configs: Sequence[dict[str, Any]], mode: Mode) -> list[str]:
     """Resume the runs, group by group; returns what to say of those that failed."""
     failed: list[str] = []
     for group in groups(configs):
@@ -90,8 +90,9 @@ def _go_on(folders: Sequence[Path], configs: Sequence[dict[str, Any]], mode: str
 
 
 def _conclude(saved: Saved, resumed: int) -> None:
-    """Draw and judge the lectures that these runs belong to."""
-    lectures = {each.parent: each for each, own in saved.items() if "lecture" in own}
+    """Draw and judge the lectures whose sweeps these runs belong to."""
+    sweeps = {each.parent: each for each, own in saved.items() if "lecture" in own}
+    lectures = {sweep: one for sweep, one in sweeps.items() if (sweep / "multirun.yaml").is_file()}
     for sweep, one in lectures.items():
         report(saved[one]["lecture"], sweep, read_facts(one)["command"][1:])
     if lectures and resumed:

@@ -2,6 +2,7 @@
 
 Under the behaviour policy the product has mean 1 at every length (D. Precup, R. Sutton and S. Singh, "Eligibility
 Traces for Off-Policy Policy Evaluation", ICML 2000); yet its logarithm is a walk that drifts downwards by KL[b, π] a
+step.
 """
 
 from __future__ import annotations

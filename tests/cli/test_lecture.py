@@ -22,3 +22,13 @@ def test_lectures_are_sweeps_that_end_in_verdicts_on_one_page(tmp_path: Path) ->
     assert '<section id="C14">' in page
     assert "8 runs with 2 seeds" in page
     assert {"index.html", "figure.png", "figure.svg", "equation.png"} <= {path.name for path in found.parent.iterdir()}
+
+
+def test_a_dry_run_of_a_lecture_measures_and_leaves_nothing(tmp_path: Path) -> None:
+    words = ["experiment=lectures/c24_deadly_triad", "algo=tabular_q", "algo.discount=1", "dry_run=true"]
+    done = offrl("train", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("_target_: offrl.lectures.triad.OneState") == 3
+    assert "C24" not in done.stdout
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [*tmp_path.glob("runs/lectures/c24_deadly_triad/*")]

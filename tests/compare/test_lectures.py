@@ -10,10 +10,10 @@ import pytest
 
 from offrl.build import build
 from offrl.compare.drawings import Bars, Curves, Levels, Panels, Scatter
-from offrl.compare.lecture import Lecture, conclude, draw_equation, ladder, wall_time
+from offrl.compare.lecture import Lecture, conclude, draw_equation, ladder, say, wall_time
 from offrl.compare.quantities import contrast, quantity
 from offrl.compare.runs import Run, Runs, load_runs
-from offrl.compare.verdict import Greater, Middle, Near, Rule, Trend
+from offrl.compare.verdict import Finding, Greater, Middle, Near, Rule, Trend, judge, together
 from offrl.errors import UserError
 from offrl.jobs.lectures import chosen
 from tests.compare.fabricated import config, run
@@ -36,6 +36,8 @@ def runs(tmp_path: Path) -> Runs:
 
 RETURN = "evaluation/return"
 ONE, THREE = ({"metric": RETURN, "where": f"trainer.n_step = {n}"} for n in (1, 3))
+ALONE = {"metric": RETURN, "where": "trainer.n_step = 3 and seed = 0"}
+NOBODY = {"metric": RETURN, "where": "trainer.n_step = 7", "label": "nobody"}
 
 
 @pytest.mark.parametrize(
@@ -51,20 +53,56 @@ ONE, THREE = ({"metric": RETURN, "where": f"trainer.n_step = {n}"} for n in (1, 
         (Greater(a=THREE, b=ONE, factor=3.5), False),
         (Greater(a={"metric": "diverged", "where": "trainer.n_step = 5"}, b=0.5), True),
         (Greater(a={"metric": "diverged", "where": "trainer.n_step < 5"}, b=0.5), False),
-        (Greater(a={"metric": RETURN, "where": "trainer.n_step = 3 and seed = 0"}, b=1.0), False),
-        (Greater(a={"metric": RETURN, "where": "trainer.n_step = 3 and seed = 0"}, b=1.0, exact=True), True),
+        (Greater(a=ALONE, b=1.0), None),
+        (Greater(a=ALONE, b=99.0), None),
+        (Greater(a=ALONE, b=1.0, exact=True), True),
+        (Greater(a=ALONE, b=99.0, exact=True), False),
+        (Greater(a=THREE, b=ALONE), None),
+        (Near(a=ALONE, b=30.0, tolerance=1.0), None),
+        (Near(a=THREE, b=ALONE, tolerance=9.0), None),
+        (Trend(a={"metric": RETURN, "where": "seed = 0"}, over="trainer.n_step", direction="rises"), None),
+        (Middle(a={"metric": RETURN, "where": "seed = 0"}, over="trainer.n_step"), None),
         (Near(a={"metric": "believed", "minus": RETURN}, b=2.0, tolerance=0.01), True),
         (Near(a="believed", b=RETURN, tolerance=1.0), False),
         (Trend(a={"metric": RETURN, "where": "trainer.n_step < 5"}, over="trainer.n_step", direction="rises"), True),
         (Trend(a={"metric": RETURN, "where": "trainer.n_step < 5"}, over="trainer.n_step", direction="falls"), False),
         (Middle(a=RETURN, over="trainer.n_step"), True),
-        (Middle(a={"metric": RETURN, "where": "trainer.n_step < 5"}, over="trainer.n_step"), False),
+        (Middle(a="diverged", over="trainer.n_step"), False),
     ],
 )  # fmt: skip
-def test_rules(runs: Runs, rule: Rule, holds: bool) -> None:
+def test_rules(runs: Runs, rule: Rule, holds: bool | None) -> None:
     finding = rule(runs)
     assert finding.holds is holds, finding.text
-    assert ("surely" in finding.text) or isinstance(rule, Trend | Middle)
+    assert ("cannot be judged: one run gives no interval" in finding.text) is (holds is None)
+    assert ("surely" in finding.text) or holds is None or isinstance(rule, Trend | Middle)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (Greater(a=NOBODY, b=1.0), "nobody: cannot be judged: no run with trainer.n_step = 7."),
+        (Greater(a=RETURN, b=NOBODY), "nobody: cannot be judged: no run with trainer.n_step = 7."),
+        (Near(a={"metric": "nothing", "where": "seed = 0"}, b=1.0, tolerance=1.0), "no run with seed = 0 has nothing."),
+        (Near(a={"metric": RETURN, "where": "algo.depth = 7"}, b=1.0, tolerance=1.0), "no run has that config key"),
+        (Near(a={"metric": RETURN, "at": 300}, b=21.0, tolerance=99.0), None),
+        (Near(a={"metric": RETURN, "at": 301}, b=21.0, tolerance=99.0), "the runs end at 300, before 301."),
+        (Near(a={"metric": RETURN, "minus": "believed", "at": 400}, b=-2.0, tolerance=1.0), "the runs end at 300"),
+        (Trend(a=ONE, over="trainer.n_step", direction="falls"), "one value of trainer.n_step alone."),
+        (Trend(a=RETURN, over="algo.depth", direction="falls"), "these runs have no such number in their config."),
+        (Middle(a={"metric": RETURN, "where": "trainer.n_step < 5"}, over="trainer.n_step"), "between the smallest"),
+    ],
+)  # fmt: skip
+def test_what_runs_lack_cannot_be_judged(runs: Runs, rule: Rule, text: str | None) -> None:
+    finding = judge(rule, runs)
+    assert (finding.holds is None) is (text is not None)
+    assert (text or "surely") in finding.text
+
+
+def test_what_does_not_hold_outweighs_what_cannot_be_judged() -> None:
+    holds, fails, unjudged = (Finding(each, "") for each in (True, False, None))
+    assert together([holds, unjudged, fails]) is False
+    assert together([holds, unjudged]) is None
+    assert together([holds]) is True
 
 
 def test_quantities_read_a_run_where_they_are_told(runs: Runs) -> None:
@@ -119,6 +157,40 @@ def test_a_lecture_ends_in_a_figure_a_verdict_and_a_page(runs: Runs, tmp_path: P
     assert page.count("data:image/png;base64") == 2
     for name in ("figure.png", "figure.svg", "equation.png"):
         assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_a_changed_sweep_keeps_what_it_shows(runs: Runs, tmp_path: Path) -> None:
+    """A rule and a series whose runs are not there cost neither the figure nor the other rules."""
+    lecture = Lecture(
+        name="c01_test",
+        claim="C1",
+        title="A",
+        equation="",
+        caption="seen",
+        figure=Panels((Curves(series=(ONE, NOBODY)), Bars(series=(NOBODY,)))),
+        verdict=(Greater(a="believed", b=RETURN), Greater(a=NOBODY, b=1.0)),
+    )
+    record = conclude(lecture, tmp_path, "offrl")
+    assert record["holds"] is None
+    assert say(record).splitlines() == [
+        "C1 cannot be judged: A",
+        f"  + {record['findings'][0]['text']}",
+        "  ? nobody: cannot be judged: no run with trainer.n_step = 7.",
+    ]
+    page = ladder([tmp_path], [])
+    assert "0 of 1 claims hold on these runs, 1 cannot be judged" in page
+    assert '<div class="open"><b>Verdict: cannot be judged.' in page
+    assert page.count("data:image/png;base64") == 1
+
+
+def test_what_cannot_be_drawn_is_said_in_its_place(runs: Runs) -> None:
+    from matplotlib.figure import Figure
+
+    left, right = Figure().subplots(1, 2)
+    Panels((Curves(series=(ONE, NOBODY)), Bars(series=(NOBODY,)))).draw(runs, [left, right])
+    assert len(left.lines) == 1
+    (said,) = right.texts
+    assert " ".join(said.get_text().split()) == "nothing to draw: nobody: no run with trainer.n_step = 7"
 
 
 def test_runs_at_the_same_time_are_not_counted_twice() -> None:

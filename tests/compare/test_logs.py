@@ -65,7 +65,7 @@ def test_routes_of_the_log_and_of_a_policy_are_drawn(compose: Compose, tmp_path:
     assert len(left.lines) > 2 * 40  # a way, a dot and a square each
     assert [text.get_text() for text in left.texts] == ["A"]
     assert right.get_title() == "cloning"
-    with pytest.raises(UserError, match="no way to draw"):
+    with pytest.raises(UserError, match="no run with seed = 3"):
         Routes(title="nobody", log="seed = 3").draw(runs, [left])
 
 
