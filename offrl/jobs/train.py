@@ -202,7 +202,7 @@ def _open_logger(config: Mapping[str, Any], home: RunDir) -> Logger:
 
 
 def _choices(origin: str | None) -> dict[str, str]:
-    """The options that were chosen by name, by group: what a comparison calls the run. One that begins with the config of
+    """The options that were chosen by name, by group: what a comparison calls the run. One begun with the config of
     the run `origin` keeps that one's, where nothing else was chosen.
     """
     from hydra.core.hydra_config import HydraConfig
