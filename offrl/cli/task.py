@@ -43,22 +43,23 @@ def task(config: DictConfig) -> float | None:
     except Exception as error:
         if os.environ.get(DEBUG) == "1":
             raise
-        message = explain(error) if expected(error) else f"{explain(error)}\n{save_traceback(error, log)}"
+        told = expected(error)
+        message = explain(error) if told else f"{explain(error)}\n{save_traceback(error, log)}"
         if settings.mode == RunMode.MULTIRUN:
             print(f"offrl: error in {folder.name}: {message}", file=sys.stderr)
             if "lecture" in config:
                 return None  # a run that fails may be what the lecture is about: its verdict says so
             raise Reported(message) from None
         print(f"offrl: error: {message}", file=sys.stderr)
-        _discard(folder, log)
+        if told:
+            _discard(folder, log)
         raise SystemExit(1) from None
 
 
 def _discard(folder: Path, log: Path) -> None:
-    """Remove the folder of a run that was refused before it wrote anything of its own."""
+    """Remove the folder of a run that was refused before it wrote more than its log."""
     hydra = folder / ".hydra"
-    empty_log = not log.exists() or log.stat().st_size == 0
-    if hydra.is_dir() and empty_log and {path.name for path in folder.iterdir()} <= {hydra.name, log.name}:
+    if hydra.is_dir() and {path.name for path in folder.iterdir()} <= {hydra.name, log.name}:
         shutil.rmtree(folder)
 
 

@@ -15,7 +15,7 @@ from offrl.data import steps as episodes
 from offrl.data.formats import read_columns, verify
 from offrl.data.inference import ActionGuess, ActionSetting
 from offrl.data.recipes import Preparation
-from offrl.data.roles import Columns, Parts, Roles
+from offrl.data.roles import NO_COLUMN, Columns, Parts, Roles
 from offrl.data.spaces import default_keys, flatten_obs, observed_space, scale_action
 from offrl.data.steps import Recording
 from offrl.errors import UserError
@@ -129,7 +129,7 @@ class _Reading:
     def _row_order(self, total: int, episode: NDArray[Any] | None) -> NDArray[np.int64]:
         """Rows in the order of episodes and time."""
         if episode is None:
-            return np.arange(total)
+            return self._in_time(total)
         order = self.roles.names("order")
         ids = np.unique(_sortable(episode), return_inverse=True)[1]
         self.roles.expect("episode", ids, total)
@@ -146,6 +146,20 @@ class _Reading:
                 "them, dataset.order=…"
             )
         return np.arange(total)
+
+    def _in_time(self, total: int) -> NDArray[np.int64]:
+        """Rows in the order that is asked for, where nothing tells episodes apart: as they are, if none is."""
+        name = self.recipe.order
+        if name in (None, NO_COLUMN):
+            return np.arange(total)
+        times = self.roles.times(self.roles.one("order"))
+        self.roles.expect(name, times, total)
+        if len(np.unique(times)) < total:
+            raise UserError(
+                f"dataset.order={name}: it has the same value in several rows of {self.recipe.path}, and no column "
+                "tells episodes apart: name that, dataset.episode=…"
+            )
+        return np.argsort(times)
 
     def _episode(self) -> NDArray[Any] | None:
         """What is equal within an episode, in every row; None where there is no such column."""

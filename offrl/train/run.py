@@ -90,10 +90,12 @@ def _close(trainer: Trainer, run: RunContext, status: Status) -> None:
         run.evaluator.close()
     results = {"last": run.progress.last, "best": run.progress.best}
     counters = {"step": trainer.step, "update": trainer.update, "env_step": trainer.env_step}
-    with contextlib.suppress(UserError) if status == "failed" else contextlib.nullcontext():
+    careful = contextlib.suppress(UserError) if status == "failed" else contextlib.nullcontext()
+    with careful:
         run.folder.note(status=status, end=now(), seconds=run.progress.seconds, **counters, results=results)
         run.metrics.flush()
-        if run.writes:
-            plot_run(run.folder.metrics, run.folder.plots / "curves.png", run.title)
     flat = {f"{name}/{key}": value for name, row in results.items() for key, value in row.items()}
     run.logger.close(flat | {"status": status}, failed=status in ("failed", "diverged"))
+    with careful:  # last, for it takes longest
+        if run.writes:
+            plot_run(run.folder.metrics, run.folder.plots / "curves.png", run.title)

@@ -157,6 +157,19 @@ def test_rows_are_put_in_order(tmp_path: Path) -> None:
     assert sorted(episodes.lengths(ordered)) == [3, 4, 5]
 
 
+def test_a_clock_orders_rows_that_no_column_tells_apart(tmp_path: Path) -> None:
+    """What counts anew in each episode cannot."""
+    path = write_csv(tmp_path / "log.csv", CHOICES, clock=np.arange(len(CHOICES)) * 7)
+    expected = read(path, order="clock", episode="none")
+    header, *rows = path.read_text().splitlines()
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    path.write_text("\n".join([header, *(rows[i] for i in shuffled)]))
+    assert read(path, order="clock", episode="none").fingerprint == expected.fingerprint
+    assert read(path, order="none", episode="none").fingerprint != expected.fingerprint
+    with pytest.raises(UserError, match=r"dataset\.order=t: it has the same value .* name that, dataset\.episode"):
+        read(path, order="t", episode="none")
+
+
 def test_ends_without_a_flag_are_guessed_and_said(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "log.csv", CHOICES)
     path.write_text(path.read_text().replace("done", "ignored"))
