@@ -69,7 +69,8 @@ def run(config: dict[str, Any], folder: Path) -> float:
         print(f"{name:>14}  {_shown(value)}")
     if config["pictures"]:
         seen = follow(algo, env, config["episodes"], config["num_envs"], config["first_states"], config["stochastic"])
-        for picture in draw_pictures(algo, env, seen, out.parent, f"{trained['name']} in {env.name}"):
+        drawn = draw_pictures(algo, env, seen, out.parent, f"{trained['name']} in {env.name}")
+        for picture in drawn or ["none: there is no critic, or no state whose future was seen for long enough"]:
             print(f"{'picture':>14}  {picture}")
     if films:
         _measure(policy, _filmed(env, out.with_suffix(""), films), films, 1, config["first_states"], device)
