@@ -147,7 +147,8 @@ def test_a_film_is_not_said_to_replace_others(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "moviepy", ModuleType("moviepy"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        film(gym.make("CartPole-v1", render_mode="rgb_array"), str(tmp_path), "cartpole-last", 1)
+        recorder = film(gym.make("CartPole-v1", render_mode="rgb_array"), str(tmp_path), "cartpole-last", 1)
+    assert isinstance(recorder, gym.wrappers.RecordVideo)
 
 
 def test_another_environment_has_to_fit(compose: Compose, trained: Path) -> None:
