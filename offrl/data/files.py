@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,9 @@ class FileData(Preparation):
 
     def cache(self) -> Path | None:
         return self.path.parent / ".offrl-cache"
+
+    def elsewhere(self) -> Self:
+        return replace(super().elsewhere(), path=Path())
 
     def read(self) -> Recording:
         """The file as a recording; what had to be guessed or repaired is in its metadata, as `notes`."""

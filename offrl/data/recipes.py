@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -51,6 +51,10 @@ class Preparation(ABC):
         """Folder for files derived from the data; None where there is none."""
         return None
 
+    def elsewhere(self) -> Self:
+        """The same preparation, whatever the place that data are read from and kept in."""
+        return replace(self, memory="auto")
+
     def load(
         self,
         needs: Sequence[str] = (),
@@ -73,7 +77,7 @@ class Preparation(ABC):
         scale = self.reward_scale
         if self.normalize_reward == "return_range":
             scale *= IQL_RANGE / max(float(returns.max() - returns.min()), 1e-8)
-        settings = repr(replace(self, memory="auto", obs_keys=recording.obs_keys))
+        settings = repr(replace(self.elsewhere(), obs_keys=recording.obs_keys))
         return Dataset(
             rescale_reward(steps, scale, self.reward_shift),
             with_history(recording.spec, self.history),

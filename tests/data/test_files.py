@@ -157,6 +157,14 @@ def test_rows_are_put_in_order(tmp_path: Path) -> None:
     assert sorted(episodes.lengths(ordered)) == [3, 4, 5]
 
 
+def test_a_file_that_was_moved_is_the_same_data(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES)
+    moved = tmp_path / "moved.csv"
+    moved.write_bytes(path.read_bytes())
+    assert recipe(path).load().fingerprint == recipe(moved).load().fingerprint
+    assert recipe(path).load().fingerprint != recipe(moved, reward_scale=2.0).load().fingerprint
+
+
 def test_a_clock_orders_rows_that_no_column_tells_apart(tmp_path: Path) -> None:
     """What counts anew in each episode cannot."""
     path = write_csv(tmp_path / "log.csv", CHOICES, clock=np.arange(len(CHOICES)) * 7)
