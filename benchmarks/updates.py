@@ -38,9 +38,9 @@ ROWS = {
     "td3_bc": Row(("algo=td3_bc",), jax=True, compiled=True),
     "bc": Row(("algo=bc", "policy=deterministic"), jax=True, compiled=True),  # as the others clone; ours is a Gaussian
     "sac": Row(("algo=sac", "trainer=offline"), jax=True, compiled=True),
-    "awac": Row(("algo=awac",), jax=True),
+    "awac": Row(("algo=awac",), jax=True, compiled=True),
     "cql": Row(("algo=cql",)),
-    "sac_n": Row(("algo=sac_n", "network.hidden=[256,256]")),
+    "sac_n": Row(("algo=sac_n", "network.hidden=[256,256]"), compiled=True),
     "dqn": Row(("algo=double_dqn", "trainer=offline"), plain=False, compiled=True, batch_size=32, choices=3),
     "discrete_cql": Row(("algo=discrete_cql",), plain=False, compiled=True, batch_size=32, choices=3),
 }
