@@ -43,8 +43,8 @@ def composed(overrides: list[str]) -> dict[str, Any]:
     return plain
 
 
-def synthetic(rows: int, choices: int, algo: Algorithm) -> Dataset:
-    """Hopper-shaped noise in memory; with `choices` > 0 that many discrete actions."""
+def synthetic(rows: int, choices: int, algo: Algorithm, device: str = "cpu") -> Dataset:
+    """Hopper-shaped noise in the memory of `device`; with `choices` > 0 that many discrete actions."""
     from offrl.data.dataset import Dataset
     from offrl.types import ActionSpec, ObsSpec, Spec, Steps
 
@@ -52,7 +52,7 @@ def synthetic(rows: int, choices: int, algo: Algorithm) -> Dataset:
     bound = (1.0,) * ACTION
     actions = ActionSpec("continuous", (ACTION,), low=tuple(-x for x in bound), high=bound)
     spec = Spec(ObsSpec((OBS,)), ActionSpec("discrete", (), (choices,)) if choices else actions)
-    return Dataset(Steps(**log._asdict()), spec, needs=algo.needs, discount=algo.return_discount)
+    return Dataset(Steps(**log._asdict()), spec, needs=algo.needs, discount=algo.return_discount, device=device)
 
 
 def begun(config: dict[str, Any], rows: int, choices: int, folder: Path) -> Trainer:
@@ -68,9 +68,11 @@ def begun(config: dict[str, Any], rows: int, choices: int, folder: Path) -> Trai
     algo = build(config["algo"], "algo")
     trainer = build(config["trainer"], "trainer")
     env = build(config["env"], "env") if config["env"] else None
-    dataset = synthetic(rows, choices, algo) if env is None else None
+    device: str = config["hardware"]["device"]
+    dataset = synthetic(rows, choices, algo, device) if env is None else None
     spec = env.spec() if env is not None else cast("Dataset", dataset).spec
     algo.build(spec)
+    algo.to(device)
     if config["hardware"]["precision"] == "bf16":
         use_bfloat16(algo)
     trainer.begin(
@@ -83,7 +85,7 @@ def begun(config: dict[str, Any], rows: int, choices: int, folder: Path) -> Trai
             folder=RunDir(folder),
             logger=NoLogger(),
             config=config,
-            device=torch.device(config["hardware"]["device"]),
+            device=torch.device(device),
             compile=choose(config["hardware"], trainer, algo, {}).compiled,
             updates_per_call=config["hardware"]["updates_per_call"],
             seed=config["seed"],
@@ -92,14 +94,17 @@ def begun(config: dict[str, Any], rows: int, choices: int, folder: Path) -> Trai
     return trainer
 
 
-def advance(trainer: Trainer) -> Callable[[], int]:
-    """A function that goes on by some steps and says by how many."""
+def advance(trainer: Trainer, device: str) -> Callable[[], int]:
+    """A function that goes on by some steps and says by how many, once the device has done them."""
+    import torch
 
     def work() -> int:
         before = trainer.step
         trainer.advance(before + 20)
         if trainer.step // trainer.log_interval > before // trainer.log_interval:
             trainer.read()
+        if device == "cuda":
+            torch.cuda.synchronize()
         return trainer.step - before
 
     return work
@@ -134,7 +139,8 @@ def main() -> None:
     config = composed(args.overrides)
     with tempfile.TemporaryDirectory() as folder:
         trainer = begun(config, args.count, args.choices, Path(folder))
-        work = sampled(trainer, config["algo"]["batch_size"]) if args.sampling else advance(trainer)
+        device = config["hardware"]["device"]
+        work = sampled(trainer, config["algo"]["batch_size"]) if args.sampling else advance(trainer, device)
         serve(work, versions("torch", "numpy", "gymnasium"))
         trainer.close()
 

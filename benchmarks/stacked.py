@@ -69,10 +69,10 @@ def timed(commands: list[list[str]], at_a_time: int) -> tuple[float, float]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def training(folder: Path, at_a_time: int) -> float:
-    """Seconds of training alone, of all runs below `folder`, of which so many share the machine equally."""
+def training(folder: Path, runs: int, at_a_time: int) -> float:
+    """Seconds of training alone, of all `runs` below `folder`, of which so many share the machine equally."""
     seconds = [json.loads(path.read_text())["seconds"] for path in sorted(folder.rglob("run.json"))]
-    assert len(seconds) == RUNS, f"{folder} should hold {RUNS} runs, not {len(seconds)}"
+    assert len(seconds) == runs, f"{folder} should hold {runs} runs, not {len(seconds)}"
     return sum(seconds) / at_a_time
 
 
@@ -121,8 +121,8 @@ def main() -> None:
                 apart, together = timed(one, cores), timed(all_, 1)
                 records.append(
                     {
-                        "apart": (*apart, training(here / "apart", cores)),
-                        "together": (*together, training(here / "sweep", RUNS)),  # all of them at once
+                        "apart": (*apart, training(here / "apart", RUNS, cores)),
+                        "together": (*together, training(here / "sweep", RUNS, RUNS)),  # all of them at once
                     }
                 )
             content["tasks"][task] = records

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import comparison, page, products, run, stacked, start_up, updates
+from benchmarks import comparison, gpu, page, products, run, stacked, start_up, updates
 from benchmarks.harness import RESULTS, ROOT
 from benchmarks.peers.record import fill
 
@@ -107,3 +107,24 @@ def test_everyone_is_asked_for_what_they_have(tmp_path: Path) -> None:
     assert set(start_up.PEERS) == {"torch", "sb3", "d3rlpy"}
     assert {table[0] for table in run.TABLES} >= {name for name in page.TABLES if "updates_" not in name}
     assert set(stacked.OFFLINE) <= set(stacked.TASKS)
+
+
+def test_what_a_gpu_reaches() -> None:
+    """Two aims for each that JAX does too, and two for the stack, whose rate is that of what one length has beyond another."""
+    fast, slow = side((1e-4, 1e-4)), side((2e-3, 2e-3))
+    content = {
+        "device": "Some GPU",
+        "runs": 32,
+        "length": 20_000,
+        "singles": {"IQL": {"offrl": fast, "JAX": fast}, "TD3, HalfCheetah": {"offrl": slow}},
+        "stack": {"1": [35.0, 40.0], "32": [65.0, 81.0]},  # 8,000 updates a second, and 2,500 of all 32 runs
+    }
+    reached = {what: (measured, met) for what, _, measured, met in gpu.verdicts(content)}
+    assert reached == {
+        "IQL": ("10,000", True),
+        "IQL beside JAX": ("1.00", True),
+        "TD3, HalfCheetah": ("500", False),
+        "IQL, 32 runs as one": ("80,000", True),
+        "IQL, 32 runs for one": ("3.20", False),
+    }
+    assert gpu.markdown(content).startswith("| Some GPU | aimed at | measured | reached |")

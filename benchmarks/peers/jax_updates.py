@@ -20,9 +20,11 @@ parser.add_argument("--count", type=int, default=1_000_000)
 parser.add_argument("--choices", type=int, default=0, choices=[0])
 parser.add_argument("--batch-size", type=int, default=256)
 parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--platform", default="cpu", choices=["cpu", "cuda"], help="without which it ends")
 parser.add_argument("--scan", type=int, default=20, help="updates of one compiled call")
 ARGS = parser.parse_args()
 
+os.environ["JAX_PLATFORMS"] = ARGS.platform
 # XLA makes its pool as large as the cores that the process may use when it starts, and knows no other setting.
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-ARGS.threads :])
 
