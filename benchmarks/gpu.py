@@ -3,9 +3,9 @@
     python -m benchmarks.gpu                                       ten minutes; exit status 1 where an aim is missed
     python -m benchmarks.gpu --device cpu --runs 2 --length 300    whether this works at all, without a GPU
 
-Everything is the default config of `hardware=gpu` (TF32 products), compiled. Updates are of Hopper's shapes, batches of
-256, two hidden layers of 256. A stack is measured by the whole command, `offrl train seeds=32`: two lengths of it, whose
-difference is training alone, without compiling and libraries.
+Everything is the default config of `hardware=gpu` (TF32 products), compiled. Updates are of Hopper's shapes: batches
+of 256, two hidden layers of 256. A stack is measured by the whole command, `offrl train seeds=32`: two lengths of it,
+whose difference is training alone, without compiling and libraries.
 
 Where the aims come from: CORL's published IQL and TD3+BC do 68 and 112 updates a second on a GTX 1080 Ti, JAX-CORL's
 1,850; LeanRL's SAC and TD3 do 725 and 936 environment steps a second of HalfCheetah with an H100 (its README). JAX is
@@ -18,7 +18,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,9 +97,7 @@ def stack(args: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
             words = ("algo=iql", f"dataset={log}", *knobs, *hardware(args.device), "evaluation=none", "logger=none")
             where = (f"seeds={runs}", f"hydra.sweep.dir={place}", f"hydra.run.dir={place}")
             command = [sys.executable, "-m", "offrl", "train", *words, *where]
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment(1), capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(command, cwd=ROOT, env=environment(1), capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(done.stderr[-2000:])
             seconds[str(runs)].append(training(place, runs, runs))

@@ -42,7 +42,7 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, x: Tensor) -> Place:
         """Of this tensor, now."""
-        return cls(x.untyped_storage().data_ptr(), x.storage_offset(), tuple(x.shape), x.stride())
+        return cls(x.untyped_storage().data_ptr(), int(x.storage_offset()), tuple(x.shape), x.stride())
 
     @property
     def end(self) -> int:

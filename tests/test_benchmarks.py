@@ -110,7 +110,7 @@ def test_everyone_is_asked_for_what_they_have(tmp_path: Path) -> None:
 
 
 def test_what_a_gpu_reaches() -> None:
-    """Two aims for each that JAX does too, and two for the stack, whose rate is that of what one length has beyond another."""
+    """Two aims for what JAX does too; two for the stack, whose rate is that of what one length has beyond another."""
     fast, slow = side((1e-4, 1e-4)), side((2e-3, 2e-3))
     content = {
         "device": "Some GPU",

@@ -72,11 +72,10 @@ class VectorizedLauncher(Launcher):
         for words in job_overrides:
             LOG.info("\t" + " ".join(filter_overrides(words)))
         returns: dict[int, JobReturn] = {}
-        run = partial(run_part, task=self.task, mode=self.mode)
-        if processes == 1 or len(parts) == 1:
-            done = [run(part, self.context) for part in parts]
-        else:
-            done = _in_processes(run, parts, processes)
+        at_once = min(processes, len(parts))
+        run = partial(run_part, task=self.task, mode=self.mode, cores=max(1, (os.cpu_count() or 1) // at_once))
+        here = at_once == 1
+        done = [run(part, self.context) for part in parts] if here else _in_processes(run, parts, at_once)
         for part, results in zip(parts, done, strict=True):
             returns |= zip(part.numbers, results, strict=True)
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -118,8 +117,8 @@ def _parts(group: list[int], configs: Sequence[DictConfig], processes: int, most
     return [Part([configs[i] for i in share], share) for share in shares]
 
 
-def run_part(part: Part, context: HydraContext, *, task: TaskFunction, mode: Mode) -> list[JobReturn]:
-    """Train the runs of a part; a failure of one is in its return value."""
+def run_part(part: Part, context: HydraContext, *, task: TaskFunction, mode: Mode, cores: int) -> list[JobReturn]:
+    """Train the runs of a part on so many cores; a failure of one is in its return value."""
 
     def job(config: DictConfig) -> JobReturn:
         return run_job(
@@ -137,7 +136,7 @@ def run_part(part: Part, context: HydraContext, *, task: TaskFunction, mode: Mod
     cast(Hardware, build(cast("dict[str, Any]", settings), "hardware")).apply()
     from offrl.train.together import Company
 
-    company = Company(mode=mode)
+    company = Company(mode=mode, cores=cores)
     with company.signals():
         results = company.run([partial(job, config) for config in part.configs], [c.seed for c in part.configs])
     ends = [result for result in results if isinstance(result, BaseException)]

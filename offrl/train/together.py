@@ -136,6 +136,7 @@ class Company:
     caught: int = 0  # the signal that asks all of them to stop
     side_by_side: bool = False
     compile: bool = False  # the update of the stack
+    cores: int | None = None  # that are its own; None: all of the machine
     shelf: dict[Hashable, Any] = field(default_factory=dict[Hashable, Any])
     members: list[Member] = field(default_factory=list[Member])
     said: Callable[[str], None] = print
@@ -236,7 +237,7 @@ class Company:
 
     def _learn_apart(self, asking: list[Member]) -> None:
         """Side by side: each learns in a thread, as many at a time as there are cores, and goes on when it has."""
-        self._pool = self._pool or ThreadPoolExecutor(_cores())  # threads of this one: they flush denormals as it does
+        self._pool = self._pool or ThreadPoolExecutor(self._cores())  # of this thread: they flush denormals as it does
         for member in asking:
             request, member.request = _request(member), None
             self._pool.submit(self._learn_alone, member, request)
@@ -325,7 +326,11 @@ class Company:
             batches = [copy.copy(cast(Source, source)).sample(batch_size) for source in feed]
         else:
             batches = cast("list[Batch]", list(feed))
-        return stacking_pays(algos, batches, _cores())
+        return stacking_pays(algos, batches, self._cores())
+
+    def _cores(self) -> int:
+        """How many runs can learn at a time, side by side."""
+        return max(1, (self.cores or os.cpu_count() or 1) // torch.get_num_threads())
 
     def _batch(self, sources: Sequence[Source], batch_size: int) -> Batch:
         """A batch of each source [runs, B, …], each with the random numbers of its run."""
@@ -355,11 +360,6 @@ def here() -> Member | None:
     """The member that is at work; None in a run alone."""
     current = getcurrent()
     return current if isinstance(current, Member) else None
-
-
-def _cores() -> int:
-    """How many runs can learn at a time, side by side."""
-    return max(1, (os.cpu_count() or 1) // torch.get_num_threads())
 
 
 def _request(member: Member) -> _Request:
