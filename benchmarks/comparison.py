@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.harness import Contender, add_peer_options, machine, present, rate, ratio, save, table, take_turns
 
-OURS, FLOOR = "offrl", "products"
+OURS, COMPILED, FLOOR = "offrl", "offrl, compiled", "products"
 
 
 def arguments(doc: str | None, rows: Sequence[str], rounds: int, seconds: float) -> argparse.ArgumentParser:
@@ -48,7 +48,8 @@ def compare(
 
 
 def markdown(content: Mapping[str, Any], what: str = "per second") -> str:
-    """Rates by the wall clock and, in brackets, by the processor's; then how many times faster ours is.
+    """Rates by the wall clock and, in brackets, by the processor's; then how many times faster ours is, as written and,
+    where that takes part, compiled.
 
     Where a row has the contender `products`, its rate is that of the update's matrix products alone, and the last
     column says which share of it ours reaches, by the processor's clock.
@@ -56,13 +57,14 @@ def markdown(content: Mapping[str, Any], what: str = "per second") -> str:
     rows: Mapping[str, Mapping[str, Any]] = content["rows"]
     names = list(dict.fromkeys(name for results in rows.values() for name in results))
     others = [name for name in names if name not in (OURS, FLOOR)]
-    header = [what, OURS, *others, *(f"{OURS} / {name}" for name in others)]
+    rivals = [name for name in others if name != COMPILED]
+    header = [what, OURS, *others, *(f"{OURS} / {name}" for name in rivals)]
     floor = FLOOR in names
     header += ["products alone", "share of it"] if floor else []
     lines: list[list[str]] = []
     for row, results in rows.items():
         line = [row, cell(results, OURS), *(cell(results, name) for name in others)]
-        line += [versus(results, name) for name in others]
+        line += [versus(results, name) for name in rivals]
         lines.append(line + ([cell(results, FLOOR), share(results)] if floor else []))
     return table(header, lines)
 
@@ -80,14 +82,17 @@ def versus(results: Mapping[str, Any], name: str) -> str:
     if name not in results:
         return "-"
     ours, theirs = results[OURS]["records"], results[name]["records"]
-    return f"{ratio(ours, theirs):.2f} ({ratio(ours, theirs, 'cpu'):.2f})"
+    text = f"{ratio(ours, theirs):.2f} ({ratio(ours, theirs, 'cpu'):.2f})"
+    return text + (f", compiled {ratio(results[COMPILED]['records'], theirs):.2f}" if COMPILED in results else "")
 
 
 def share(results: Mapping[str, Any]) -> str:
     """Of what the matrix products alone would allow."""
     if FLOOR not in results:
         return "-"
-    return f"{ratio(results[OURS]['records'], results[FLOOR]['records'], 'cpu'):.0%}"
+    floor = results[FLOOR]["records"]
+    text = f"{ratio(results[OURS]['records'], floor, 'cpu'):.0%}"
+    return text + (f", compiled {ratio(results[COMPILED]['records'], floor, 'cpu'):.0%}" if COMPILED in results else "")
 
 
 def number(value: float) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.comparison import FLOOR, OURS, arguments, compare, pythons
+from benchmarks.comparison import COMPILED, FLOOR, OURS, arguments, compare, pythons
 from benchmarks.harness import Contender
 
 COUNT, FEWER = 1_000_000, 50_000  # transitions
@@ -56,7 +56,7 @@ def contenders(name: str, threads: int, peers: dict[str, Path]) -> Sequence[Cont
     args = ("--algo", name, "--threads", str(threads), *shape)
     found = [Contender(OURS, here, "benchmarks.ours", ours)]
     if row.compiled and threads == 1:
-        found.append(Contender("offrl, compiled", here, "benchmarks.ours", (*ours, "hardware.compile=true")))
+        found.append(Contender(COMPILED, here, "benchmarks.ours", (*ours, "hardware.compile=true")))
     if row.plain:
         found.append(Contender("plain PyTorch", here, "benchmarks.peers.plain_updates", (*args, "--count", str(COUNT))))
     if row.jax and "jax" in peers:

@@ -41,6 +41,13 @@ def test_rates_are_medians_and_ratios_those_of_rounds() -> None:
     assert dqn == "| dqn | 1,000 (1,000) | - | - | - | - |"
 
 
+def test_a_compiled_update_is_compared_with_the_others() -> None:
+    rows = {"iql": RECORD["rows"]["iql"] | {"offrl, compiled": side((0.05, 0.01), (0.1, 0.05), (0.2, 0.1))}}
+    header, _, iql = comparison.markdown({"rows": rows}, "updates/s").splitlines()
+    assert header.startswith("| updates/s | offrl | plain | offrl, compiled | offrl / plain | products alone |")
+    assert iql.endswith("| 2.00 (2.00), compiled 4.00 | 10 (20) | 50%, compiled 100% |")
+
+
 def test_a_record_grows_by_the_seeds_that_it_lacks(tmp_path: Path) -> None:
     trained: list[int] = []
 
