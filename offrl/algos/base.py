@@ -84,7 +84,8 @@ class Algorithm(nn.Module, ABC):
     @torch.no_grad()
     def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
         """[N] log of the probability (discrete) or density of `action` [N, …] under `explore`, its schedules at their
-        end; an action on a bound stands for all that were clipped to it. Of `distribution`, if not said otherwise.
+        end; an action on a bound, or beyond it, stands for all that are clipped to it. Of `distribution`, if not said
+        otherwise.
 
         Raises `UserError` where there is no density.
         """
