@@ -16,6 +16,7 @@ from offrl.nn.heads.recipe import Ability, ReadOut
 from offrl.types import ActionSpec
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+SQUASHED = 1.0 - 1e-6  # how near to a bound a tanh is told from it
 
 
 class Normal(Density):
@@ -64,9 +65,14 @@ class SquashedNormal(Density):
         return raw.tanh(), -(gaussian + log_tanh_slope(raw)).sum(-1)
 
     def log_prob(self, action: Tensor) -> Tensor:
-        limit = 1.0 - 1e-6  # logged actions may lie on the bounds, where the density has no value
-        raw = action.clamp(-limit, limit).atanh()
+        raw = unsquashed(action)
         return self.normal.log_prob(raw) - log_tanh_slope(raw).sum(-1)
+
+    def clipped_log_prob(self, action: Tensor) -> Tensor:
+        """[B]: as if `SQUASHED` were the bound, since rounding carries what lies beyond it onto ±1."""
+        raw, mean, log_std = unsquashed(action), self.normal.mean, self.normal.log_std
+        inside = log_normal(raw, mean, log_std) - log_tanh_slope(raw)
+        return torch.where(action.abs() < SQUASHED, inside, log_beyond(raw, mean, log_std)).sum(-1)
 
     def entropy(self) -> Tensor:
         """A one-sample estimate: the squashed Gaussian has no closed form."""
@@ -100,6 +106,11 @@ def log_cdf(z: Tensor) -> Tensor:
     low, high = z.clamp(max=0.0) / math.sqrt(2.0), z.clamp(min=0.0) / math.sqrt(2.0)
     tail = (0.5 * torch.special.erfcx(-low)).log() - low.square()
     return torch.where(z < 0.0, tail, torch.log1p(-0.5 * torch.special.erfc(high)))
+
+
+def unsquashed(action: Tensor) -> Tensor:
+    """The inverse of tanh; of actions on the bounds, which have none, or almost there, that of `SQUASHED`."""
+    return action.clamp(-SQUASHED, SQUASHED).atanh()
 
 
 def log_tanh_slope(raw: Tensor) -> Tensor:
