@@ -97,7 +97,8 @@ class Echo(gym.Env[Any, Any]):
 
     def __init__(self) -> None:
         self.observation_space = spaces.Box(-np.inf, np.inf, (2,))
-        self.action_space = spaces.Box(np.float32([-np.inf, -2.0]), np.float32([np.inf, 2.0]))
+        high = np.array([np.inf, 2.0], np.float32)
+        self.action_space = spaces.Box(-high, high)
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         return np.zeros(2, np.float32), {}
