@@ -79,8 +79,14 @@ class ImportanceWeighted(FromEpisodes):
         return self.kl_weight * divergence - value, {
             "actor/value": value,
             "actor/kl": divergence,
-            "weight/effective": effective_share(weight[:, -1]),
+            "weight/effective": self.effective(weight, rows),
         }
+
+    def effective(self, weight: Tensor, rows: Batch) -> Tensor:
+        """The share of the steps, or of the episodes by their last weights, that the estimate really uses."""
+        if self.weighting == "step":
+            return effective_share(weight * rows.mask, rows.mask.sum())
+        return effective_share(weight[:, -1])
 
     def estimate(self, weight: Tensor, rows: Batch) -> Tensor:
         """The policy's return by the weighted episodes (a surrogate of it, where weights are those of steps)."""
