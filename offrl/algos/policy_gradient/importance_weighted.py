@@ -50,6 +50,11 @@ class ImportanceWeighted(FromEpisodes):
         """The longest episode that a log may have."""
         return self.horizon
 
+    @property
+    def fewest_rows(self) -> int:
+        """One episode's weight in proportion to itself is 1, whatever the policy does."""
+        return 2 if self.self_normalized and self.weighting != "step" else 1
+
     def check_data(self, steps: Steps) -> None:
         ends = np.flatnonzero(np.asarray(steps.terminated) | np.asarray(steps.truncated))
         longest = int(np.diff(ends, prepend=-1, append=len(steps) - 1).max())
