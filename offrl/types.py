@@ -101,6 +101,20 @@ class ActionSpec:
         """Numbers in one action."""
         return int(np.prod(self.shape, dtype=int))
 
+    @property
+    def limit(self) -> Tensor:
+        """[A] float32: how far continuous actions reach. 1; infinity where a bound is missing, so that nothing is
+        scaled or clipped."""
+        bounds = torch.tensor([self.low, self.high], dtype=torch.float32)
+        return torch.where(bounds.isfinite().all(0), 1.0, torch.inf).float()
+
+    def executed(self, action: Tensor) -> Tensor:
+        """What an environment makes of actions [..., *shape]: continuous ones are clipped to `limit`."""
+        if self.kind != "continuous":
+            return action
+        limit = self.limit.to(action.device)
+        return action.clamp(-limit, limit)
+
 
 @dataclass(frozen=True)
 class Spec:

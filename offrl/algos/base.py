@@ -27,6 +27,7 @@ class Algorithm(nn.Module, ABC):
     is_policy: ClassVar[bool] = True  # whether it can act; otherwise it only says what the data's policy is worth
     needs: ClassVar[tuple[str, ...]] = ()  # optional columns of `Batch` that `update` reads
     whole_episodes: ClassVar[bool] = False  # rows of a batch are whole episodes, no longer than `context`
+    single_steps: ClassVar[bool] = False  # a reward is weighed as that of one action: none may be summed
     written_is_faster: ClassVar[bool] = False  # on a CPU, than compiled: `hardware.compile=auto` leaves it as it is
     structural: ClassVar[frozenset[str]] = frozenset()  # float knobs in which runs that train as one may not differ
 
@@ -38,8 +39,11 @@ class Algorithm(nn.Module, ABC):
 
     def check(self) -> None:
         """Raise `UserError` for knobs that make no sense together."""
-        if self.batch_size < 1:
-            raise UserError(f"algo.batch_size={self.batch_size}: an update needs at least one transition")
+        if self.batch_size < self.fewest_rows:
+            raise UserError(
+                f"algo.batch_size={self.batch_size}: {type(self).__name__} learns nothing from fewer than "
+                f"{self.fewest_rows} rows: use algo.batch_size={self.fewest_rows} or more"
+            )
 
     @property
     def return_discount(self) -> float:
@@ -50,6 +54,11 @@ class Algorithm(nn.Module, ABC):
     def context(self) -> int:
         """Steps of one episode in each row of a batch (see `Batch`); 0: rows are single transitions."""
         return 0
+
+    @property
+    def fewest_rows(self) -> int:
+        """Rows of a batch without which an update learns nothing: more than one where they are compared."""
+        return 1
 
     def check_data(self, steps: Steps) -> None:
         """Raise `UserError` for logged data, prepared for training, that this algorithm cannot learn from."""
@@ -84,7 +93,8 @@ class Algorithm(nn.Module, ABC):
     @torch.no_grad()
     def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
         """[N] log of the probability (discrete) or density of `action` [N, …] under `explore`, its schedules at their
-        end; an action on a bound stands for all that were clipped to it. Of `distribution`, if not said otherwise.
+        end; an action on a bound, or beyond it, stands for all that are clipped to it. Of `distribution`, if not said
+        otherwise.
 
         Raises `UserError` where there is no density.
         """

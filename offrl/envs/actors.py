@@ -118,7 +118,7 @@ class Agent:
         action = self._player.act(obs)
         if not self._stochastic:
             return Choice(action, None)
-        return Choice(action, self.log_prob(obs, action.clamp(-1.0, 1.0) if action.is_floating_point() else action))
+        return Choice(action, self.log_prob(obs, action))
 
     def log_prob(self, obs: Tensor, action: Tensor) -> Tensor | None:
         """None where there is no density."""
@@ -138,7 +138,8 @@ class Agent:
 class Noisy:
     """Another actor with Gaussian noise on continuous actions, or, in a share of the steps, a discrete one at random.
 
-    Gaussian noise has the standard deviation `noise` in the algorithms' units, and what it gives is clipped to [-1, 1].
+    Gaussian noise has the standard deviation `noise` in the algorithms' units, and what it gives is clipped as
+    environments clip it.
     """
 
     def __init__(self, actor: Actor, spec: ActionSpec, noise: float, generator: torch.Generator) -> None:
@@ -152,12 +153,12 @@ class Noisy:
         meant = self._actor.act(obs)
         if self._spec.kind == "continuous":
             noise = torch.randn(meant.action.shape, generator=self._generator)
-            action = (meant.action + self._noise * noise).clamp(-1.0, 1.0)
+            action = self._spec.executed(meant.action + self._noise * noise)
             # Around one action the noise has a density; around a random one it is an integral that nobody knows.
             if not self._actor.fixed or self._noise == 0.0:
                 return Choice(action, meant.log_prob if self._noise == 0.0 else None)
             spread = torch.full_like(meant.action, math.log(self._noise))
-            return Choice(action, clipped(action, meant.action, spread).sum(-1))
+            return Choice(action, clipped(action, meant.action, spread, self._spec.limit).sum(-1))
         strays = torch.rand(len(meant.action), generator=self._generator) < self._noise
         other = draw(self._spec, len(meant.action), self._generator)
         taken = torch.where(strays.reshape(-1, *(1,) * (meant.action.ndim - 1)), other, meant.action)

@@ -82,7 +82,7 @@ def _row(env: VectorEnv, obs: Tensor, choice: Choice, transition: Transition) ->
     newest = (lambda window: window[:, -1]) if env.spec.obs.history else (lambda frame: frame)
     row = {
         "obs": newest(obs),
-        "action": choice.action.clamp(-1.0, 1.0) if env.spec.action.kind == "continuous" else choice.action,
+        "action": env.spec.action.executed(choice.action),
         "reward": transition.reward,
         "terminated": transition.terminated,
         "truncated": transition.truncated,

@@ -35,7 +35,7 @@ def capped_exp(log_weight: Tensor, largest: float) -> Tensor:
 def lifted_exp(log_weight: Tensor, largest: float) -> Tensor:
     """[E, T] -> what is in proportion to the capped weights of each step, the greatest 1: not all zero however long the
     episodes are."""
-    capped = log_weight.clamp(max=min(math.log(largest), 80.0))
+    capped = log_weight.clamp(max=math.log(largest))
     return (capped - capped.amax(0)).exp()
 
 
@@ -46,6 +46,11 @@ def first_steps_first(mask: Tensor) -> Tensor:
     return (torch.arange(steps, device=mask.device) + missing) % steps
 
 
-def effective_share(weight: Tensor) -> Tensor:
-    """(Σw)² / (n Σw²) of weights [n]: the share of the sample that an average so weighted really uses (Kong 1992)."""
-    return weight.sum().square() / (len(weight) * weight.square().sum()).clamp(min=1e-30)
+def effective_share(weight: Tensor, count: Tensor | None = None) -> Tensor:
+    """(Σw)² / (n Σw²): the share of the sample that an average so weighted really uses (Kong 1992).
+
+    Of weights of any shape; `count` says how many they are, where some are but padding, 0.
+    """
+    weight = weight / weight.amax().clamp(min=1e-30)  # or squares overflow
+    n = weight.numel() if count is None else count
+    return weight.sum().square() / (n * weight.square().sum()).clamp(min=1e-30)

@@ -19,5 +19,7 @@ def sampled_divergence(log_ratio: Tensor) -> Tensor:
     """ρ − 1 − log ρ, of which the mean over b's actions is KL[b, π].
 
     Never negative, and of less variance than −log ρ (estimator k3 of J. Schulman, "Approximating KL Divergence", 2020).
+    Where log ρ is above 20, ρ goes on along its tangent: one action may not make a loss infinite.
     """
-    return log_ratio.exp() - 1.0 - log_ratio
+    near = log_ratio.clamp(max=20.0)
+    return near.exp() * (1.0 + log_ratio - near) - 1.0 - log_ratio

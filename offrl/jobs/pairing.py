@@ -7,6 +7,7 @@ from typing import Any, cast, get_type_hints
 
 from offrl.algos.base import Algorithm
 from offrl.build import TARGET, locate
+from offrl.envs.make import Env
 from offrl.errors import UserError
 from offrl.nn.heads.recipe import Policy, option
 from offrl.train.loop import Trainer
@@ -85,12 +86,26 @@ def check_actions(algo: type[Algorithm], spec: Spec, place: str) -> None:
         )
 
 
-def check_windows(algo: Algorithm, trainer: Mapping[str, Any]) -> None:
-    """Raise `UserError` where an algorithm that reads consecutive steps would be given sums over several."""
-    if algo.context and trainer.get("n_step", 1) != 1:
+def check_steps(algo: Algorithm, trainer: Mapping[str, Any]) -> None:
+    """Raise `UserError` where an algorithm that reads consecutive or single steps would be given sums over several."""
+    if not (algo.context or algo.single_steps) or trainer.get("n_step", 1) == 1:
+        return
+    wrong = (
+        "reads windows of consecutive steps, and would count rewards several times"
+        if algo.context
+        else "weighs each action by what that step alone says, and would credit it with later rewards"
+    )
+    raise UserError(f"{type(algo).__name__} {wrong} with trainer.n_step={trainer['n_step']}: use trainer.n_step=1")
+
+
+def check_rollout(algo: Algorithm, trainer: Trainer, env: Env | None) -> None:
+    """Raise `UserError` where rollouts have too few whole episodes, one of each environment, to compare."""
+    if env is None or not algo.whole_episodes or "rollout" not in trainer.experience:
+        return
+    if env.default_num_envs < algo.fewest_rows:
         raise UserError(
-            f"{type(algo).__name__} reads windows of consecutive steps, so trainer.n_step={trainer['n_step']} would "
-            "count rewards several times: use trainer.n_step=1"
+            f"{type(algo).__name__} compares the episodes of a rollout, one of each environment, and learns nothing "
+            f"with env.num_envs={env.default_num_envs}: use env.num_envs=16"
         )
 
 

@@ -16,7 +16,7 @@ from offrl.data.recipes import Preparation
 from offrl.envs.make import Env
 from offrl.errors import UserError
 from offrl.jobs.dry_run import report
-from offrl.jobs.pairing import LOGGED, check_actions, check_experience, check_windows
+from offrl.jobs.pairing import LOGGED, check_actions, check_experience, check_rollout, check_steps
 from offrl.jobs.recorded_env import choose_env
 from offrl.jobs.shorten import shorten
 from offrl.log.logger import Label, Logger, LoggerRecipe, NoLogger, sweep_group
@@ -92,8 +92,9 @@ def _build(config: dict[str, Any], device: torch.device) -> Parts:
     choose_env(config)
     algo = cast(Algorithm, build(config["algo"], "algo"))
     trainer = cast(Trainer, build(config["trainer"], "trainer"))
-    check_windows(algo, config["trainer"])
+    check_steps(algo, config["trainer"])
     env = cast(Env, build(config["env"], "env")) if config["env"] else None
+    check_rollout(algo, trainer, env)
     dataset = _load_dataset(config, trainer, algo, env, device)
     spec = env.spec() if env is not None else cast(Dataset, dataset).spec
     check_actions(type(algo), spec, env.name if env is not None else _origin(config["dataset"]))

@@ -131,7 +131,7 @@ def _warmed(choice: object, temperature: float) -> Density:
         sizes = tuple(part.shape[-1] for part in choice.log_probs)
         return Choices(torch.cat(choice.log_probs, -1) / temperature, sizes, choice.single)
     if isinstance(choice, Normal):
-        return Normal(choice.mean, choice.log_std + float(np.log(temperature)))
+        return Normal(choice.mean, choice.log_std + float(np.log(temperature)), choice.limit)
     assert isinstance(choice, Density)
     return choice
 

@@ -39,7 +39,8 @@ class Trained:
         """[B] log p(action | obs)."""
         if self.kernel is not None:
             mean = self._acts(obs)
-            return clipped(action, mean, torch.full_like(mean, math.log(self.kernel))).sum(-1)
+            spread = torch.full_like(mean, math.log(self.kernel))
+            return clipped(action, mean, spread, self.spec.action.limit.to(mean.device)).sum(-1)
         if self.stochastic:
             return self.algo.log_prob(obs, action)
         if self._continuous:
@@ -74,7 +75,7 @@ class Trained:
         action = self._acts(obs)
         if self.kernel is not None:
             action = action + self.kernel * torch.randn_like(action)
-        return action.clamp(-1.0, 1.0)
+        return self.spec.action.executed(action)
 
 
 def check_reactive(algo: Algorithm) -> None:

@@ -21,14 +21,14 @@ from offrl.types import Spec, State
 class Expert:
     """A scripted controller, or the policy of a run folder."""
 
-    def __init__(self, actor: Actor, controller: Act | None, history: bool) -> None:
-        self._actor, self._controller = actor, controller
-        self._newest = history and controller is not None  # controllers are written for single observations
+    def __init__(self, actor: Actor, controller: Act | None, spec: Spec) -> None:
+        self._actor, self._controller, self._spec = actor, controller, spec
+        # Controllers are written for single observations.
+        self._newest = bool(spec.obs.history) and controller is not None
 
     def act(self, obs: Tensor) -> Tensor:
         """[N, *obs.shape] -> the expert's actions [N, *action.shape], in the algorithms' units, on the CPU."""
-        action = self._actor.act(obs[:, -1] if self._newest else obs).action
-        return action.clamp(-1.0, 1.0) if action.is_floating_point() else action
+        return self._spec.action.executed(self._actor.act(obs[:, -1] if self._newest else obs).action)
 
     def restart(self, envs: Sequence[int]) -> None:
         """New episodes begin in these environments."""
@@ -57,7 +57,7 @@ def load_expert(who: str, which: str, env: Env, spec: Spec, num_envs: int, seed:
                 f"trainer.expert={who} was trained on other observations or actions than env={env.name} has: use a run "
                 "of that environment, with the same env.history and env.obs_keys"
             )
-        return Expert(Agent(algo.eval(), stochastic=False), None, bool(spec.obs.history))
+        return Expert(Agent(algo.eval(), stochastic=False), None, spec)
     path = env.script if who == "scripted" else who
     if path is None:
         raise UserError(
@@ -68,7 +68,7 @@ def load_expert(who: str, which: str, env: Env, spec: Spec, num_envs: int, seed:
     generator = np.random.default_rng([seed, 1])
     controller = load_controller(path, env, num_envs, generator, key="trainer.expert")
     _check_answers(path, controller, spec, num_envs)
-    return Expert(Scripted(controller), controller, bool(spec.obs.history))
+    return Expert(Scripted(controller), controller, spec)
 
 
 def _check_answers(path: str, controller: Act, spec: Spec, num_envs: int) -> None:

@@ -74,6 +74,7 @@ class OnReplay(Trainer):
         while self.step < until:
             warm = self.env_step < self.warmup
             obs, action, seen = self._actor.step(self.env_step, random=warm and self._random_warmup)
+            action = self._replay.spec.action.executed(action)
             self._replay.add(obs, action, seen.reward, seen.terminated, seen.truncated, seen.next_obs)
             self.env_step += len(obs)
             if warm and self._moments is not None:

@@ -9,7 +9,7 @@ from offrl.algos.base import Algorithm
 from offrl.build import build
 from offrl.errors import UserError
 from offrl.nn.heads.gaussian import log_cdf
-from offrl.nn.policies import GaussianMixture, Normal
+from offrl.nn.policies import GaussianMixture, Normal, SquashedNormal
 from offrl.types import END, ActionSpec, ObsSpec, Spec
 from tests.conftest import Compose
 
@@ -43,15 +43,32 @@ def test_probabilities_are_frequencies(compose: Compose, words: tuple[str, ...])
     torch.testing.assert_close(shares, chances, atol=0.025, rtol=0.0)
 
 
-@pytest.mark.parametrize("mixture", [False, True])
-def test_clipped_densities_have_mass_one(mixture: bool) -> None:
-    mean, log_std = torch.tensor([[0.7], [-0.2]]).double(), torch.tensor([[-0.5], [0.3]]).double()
-    choice = GaussianMixture(torch.zeros(1, 2), mean[None], log_std[None]) if mixture else Normal(mean, log_std)
-    rows = 1 if mixture else 2
-    inside = torch.linspace(-1, 1, 20_001, dtype=torch.float64)[1:-1, None].expand(-1, rows)[..., None]
-    density = choice.clipped_log_prob(inside).exp().sum(0) * 1e-4
+MEAN, LOG_STD = torch.tensor([[0.7], [-0.2], [7.0]]).double(), torch.tensor([[-0.5], [0.3], [0.0]]).double()
+CLIPPED = {
+    "normal": Normal(MEAN, LOG_STD),
+    "squashed": SquashedNormal(MEAN, LOG_STD),
+    "mixture": GaussianMixture(torch.zeros(1, 3), MEAN[None], LOG_STD[None]),
+}
+
+
+@pytest.mark.parametrize("head", CLIPPED)
+def test_clipped_densities_have_mass_one(head: str) -> None:
+    """Inside the bounds, by the trapezoidal rule on points that lie ever closer to them, and on the bounds."""
+    choice, rows = CLIPPED[head], 1 if head == "mixture" else 3
+    inside = torch.linspace(-7.254, 7.254, 20_001, dtype=torch.float64).tanh()
+    density = choice.clipped_log_prob(inside[:, None, None].expand(-1, rows, 1)).exp()
     bounds = sum(choice.clipped_log_prob(torch.full((rows, 1), end).double()).exp() for end in (-1.0, 1.0))
-    torch.testing.assert_close(density + bounds, torch.ones(rows).double(), atol=1e-3, rtol=0.0)
+    mass = torch.trapezoid(density, inside, dim=0)
+    torch.testing.assert_close(mass + bounds, torch.ones(rows).double(), atol=1e-3, rtol=0.0)
+
+
+def test_squashed_policies_that_are_certain_of_a_bound_agree_on_it() -> None:
+    """In single precision tanh rounds to 1 from about 9 on: all of it counts, whichever way the mean lies beyond."""
+    choice = SquashedNormal(torch.tensor([[12.0, -12.0], [20.0, -20.0]]), torch.tensor(-0.5))
+    action = choice.sample()
+    assert action.tolist() == [[1.0, -1.0]] * 2
+    torch.testing.assert_close(choice.clipped_log_prob(action), torch.zeros(2), atol=1e-6, rtol=0.0)
+    assert (choice.clipped_log_prob(-action) < -100.0).all()
 
 
 def test_log_of_the_normal_distribution_function() -> None:

@@ -111,6 +111,25 @@ def test_importance_weights_are_unbiased_off_policy(weighting: str) -> None:
     assert_unbiased(drawn, exact)
 
 
+@pytest.mark.parametrize("weighting", ["trajectory", "per_decision", "step"])
+def test_an_action_that_was_all_but_impossible_makes_no_number_infinite(weighting: str) -> None:
+    """In single precision, without a price on the divergence; of six steps in three episodes one has all weight."""
+    torch.set_default_dtype(torch.float32)
+    algo = algorithm("importance_weighted", weighting=weighting, horizon=STATES, kl_weight=0.0)
+    for parameter in algo.actor.network.parameters():
+        parameter.requires_grad_(True)
+    obs, ones = torch.eye(STATES).expand(3, STATES, STATES), torch.ones(3, STATES)
+    mask = torch.tensor([[True, True, False]] * 3)
+    rows = Batch(obs, torch.zeros(3, STATES).long(), ones, ones, obs, return_to_go=ones, mask=mask)
+    rows = rows._replace(log_prob=algo.log_probs(algo.actor.network, rows).detach())
+    rows.log_prob[0, 0] -= 500.0
+    loss, metrics = algo.loss(algo.actor.network, rows)
+    assert gradient(algo, loss).isfinite().all()
+    assert all(value.isfinite() for value in metrics.values())
+    used = 1.0 / 6.0 if weighting == "step" else 1.0 / 3.0
+    assert metrics["weight/effective"].item() == pytest.approx(used)
+
+
 def test_a_value_that_ignores_the_action_moves_nothing_on_average() -> None:
     """E[V(s) grad log pi] = 0: why the value policy gradient weights by r + gamma V(s'), not by V(s) itself."""
     algo, mdp = algorithm("reinforce", discount=1.0), world(1.0)

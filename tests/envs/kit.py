@@ -92,5 +92,20 @@ class Forgetful(Clock):
         return obs + np.random.default_rng().normal(size=2), reward, terminated, truncated, info
 
 
-for kind in (Recorder, Clock, Forgetful):
+class Echo(gym.Env[Any, Any]):
+    """Shows what was done to it; the first of two coordinates has no bounds."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,))
+        high = np.array([np.inf, 2.0], np.float32)
+        self.action_space = spaces.Box(-high, high)
+
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return action, 0.0, False, False, {}
+
+
+for kind in (Recorder, Clock, Forgetful, Echo):
     gym.register(f"test/{kind.__name__}-v0", f"{__name__}:{kind.__name__}")

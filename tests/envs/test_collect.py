@@ -125,6 +125,21 @@ def test_noise_on_continuous_actions_stays_in_bounds() -> None:
     assert abs(float(action.std()) - 0.46) < 0.03  # clipped at two standard deviations
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_where_bounds_are_infinite_the_record_says_what_was_done(noise: float) -> None:
+    """A coordinate without bounds is passed on as it is; of the others what lies beyond them is clipped."""
+    vector = recipe("test/Echo-v0").make(1, 0)
+    far = Scripted(lambda obs: np.full((len(obs), 2), 2.5, np.float32))
+    actor = Noisy(far, vector.spec.action, noise, torch.Generator().manual_seed(0)) if noise else far
+    steps = rollout_steps(vector, actor, steps=3)
+    np.testing.assert_allclose(steps.action * [1.0, 2.0], steps.next_obs, rtol=1e-6)
+    assert (steps.action[:, 0] > 2.0).all()
+    assert (steps.action[:, 1] == 1.0).all()
+    if noise:
+        density = np.exp(-0.5 * ((steps.action[:, 0] - 2.5) / noise) ** 2) / (noise * np.sqrt(2 * np.pi))
+        np.testing.assert_allclose(np.exp(steps.extra["log_prob"]), density, rtol=1e-4)  # the other is certain
+
+
 @pytest.mark.parametrize(("spec", "noise"), [(CONTINUOUS, -0.1), (DISCRETE, 1.5)])
 def test_noise_that_is_refused(spec: ActionSpec, noise: float) -> None:
     with pytest.raises(UserError, match="noise="):

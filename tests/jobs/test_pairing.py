@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import Any
+
 import pytest
 
-from offrl.build import locate
+from offrl.algos.base import Algorithm
+from offrl.build import build, locate
 from offrl.errors import UserError
-from offrl.jobs.pairing import check_actions, check_experience
+from offrl.jobs.pairing import check_actions, check_experience, check_rollout, check_steps
 from offrl.jobs.shorten import shorten
 from offrl.types import ActionSpec, ObsSpec, Spec
 from tests.conftest import Compose
@@ -50,6 +54,53 @@ def test_actions(compose: Compose) -> None:
     with pytest.raises(UserError, match=r"SAC needs continuous actions, but cartpole has discrete ones: try algo=dqn"):
         check_actions(locate(compose("algo=sac")["algo"]), discrete, "cartpole")  # type: ignore[arg-type]
     check_actions(locate(compose("algo=dqn")["algo"]), discrete, "cartpole")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("algo=decision_transformer", "windows of consecutive steps.* with trainer.n_step=3: use trainer.n_step=1"),
+        ("algo=state_corrected", "StateCorrected weighs each action by what that step alone says"),
+        ("algo=rwr", "RWR weighs each action"),
+        ("algo=emrl", "EMRL weighs each action"),
+    ],
+)
+def test_sums_over_steps_are_refused_where_single_steps_are_weighed(compose: Compose, words: str, message: str) -> None:
+    for n_step in (1, 3):
+        config = compose(words, f"trainer.n_step={n_step}")
+        algo: Algorithm = build(config["algo"], "algo")
+        with pytest.raises(UserError, match=message) if n_step > 1 else nullcontext():
+            check_steps(algo, config["trainer"])
+
+
+@pytest.mark.parametrize("words", ["algo=return_weighted", "algo=iql", "algo=bc"])
+def test_sums_over_steps_are_for_all_others(compose: Compose, words: str) -> None:
+    config = compose(words, "trainer.n_step=3")
+    check_steps(build(config["algo"], "algo"), config["trainer"])
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("algo=importance_weighted", True),
+        ("algo=importance_weighted_trajectory", True),
+        ("algo=importance_weighted env.num_envs=2", False),
+        ("algo=importance_weighted algo.self_normalized=false", False),
+        ("algo=importance_weighted_step", False),
+        ("algo=reinforce", False),
+    ],
+)
+def test_one_episode_has_nothing_to_be_compared_with(compose: Compose, words: str, refused: bool) -> None:
+    config = compose(*words.split(), "trainer=rollout", "env=cartpole")
+    parts: list[Any] = [build(config[part], part) for part in ("algo", "trainer", "env")]
+    with pytest.raises(UserError, match=r"env\.num_envs=1: use env\.num_envs=16") if refused else nullcontext():
+        check_rollout(*parts)
+
+
+@pytest.mark.parametrize("algo", ["state_corrected", "importance_weighted"])
+def test_one_row_has_nothing_to_be_compared_with(compose: Compose, algo: str) -> None:
+    with pytest.raises(UserError, match=r"algo.batch_size=1: .* fewer than 2 rows"):
+        build(compose(f"algo={algo}", "algo.batch_size=1")["algo"], "algo")
 
 
 def test_limit_cuts_totals_and_warm_up_once(compose: Compose) -> None:

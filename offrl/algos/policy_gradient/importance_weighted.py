@@ -50,6 +50,11 @@ class ImportanceWeighted(FromEpisodes):
         """The longest episode that a log may have."""
         return self.horizon
 
+    @property
+    def fewest_rows(self) -> int:
+        """One episode's weight in proportion to itself is 1, whatever the policy does."""
+        return 2 if self.self_normalized and self.weighting != "step" else 1
+
     def check_data(self, steps: Steps) -> None:
         ends = np.flatnonzero(np.asarray(steps.terminated) | np.asarray(steps.truncated))
         longest = int(np.diff(ends, prepend=-1, append=len(steps) - 1).max())
@@ -79,8 +84,14 @@ class ImportanceWeighted(FromEpisodes):
         return self.kl_weight * divergence - value, {
             "actor/value": value,
             "actor/kl": divergence,
-            "weight/effective": effective_share(weight[:, -1]),
+            "weight/effective": self.effective(weight, rows),
         }
+
+    def effective(self, weight: Tensor, rows: Batch) -> Tensor:
+        """The share of the steps, or of the episodes by their last weights, that the estimate really uses."""
+        if self.weighting == "step":
+            return effective_share(weight * rows.mask, rows.mask.sum())
+        return effective_share(weight[:, -1])
 
     def estimate(self, weight: Tensor, rows: Batch) -> Tensor:
         """The policy's return by the weighted episodes (a surrogate of it, where weights are those of steps)."""

@@ -36,6 +36,7 @@ class StateCorrected(Discounted):
     structural: ClassVar[frozenset[str]] = frozenset({"max_weight"})  # its logarithm is taken once
     action_kinds: ClassVar[frozenset[ActionKind]] = frozenset({"continuous", "discrete", "multi_discrete"})
     needs: ClassVar[tuple[str, ...]] = ("log_prob", "timestep")
+    single_steps: ClassVar[bool] = True
 
     lr: float  # of the policy
     value_lr: float
@@ -49,6 +50,11 @@ class StateCorrected(Discounted):
         super().check()
         if self.bandwidth <= 0.0 or self.max_weight <= 0.0:
             raise UserError(f"algo.bandwidth={self.bandwidth} and algo.max_weight={self.max_weight} must be above 0")
+
+    @property
+    def fewest_rows(self) -> int:
+        """The loss of w is over pairs of rows."""
+        return 2
 
     def build(self, spec: Spec) -> None:
         if spec.obs.is_image:

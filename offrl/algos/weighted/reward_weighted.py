@@ -41,6 +41,8 @@ class WeightedCloning(BC):
 class EMRL(WeightedCloning):
     """Weight r, which must not be negative: a negative one would push actions away without bound."""
 
+    single_steps: ClassVar[bool] = True
+
     def check_data(self, steps: Steps) -> None:
         lowest = steps.reward.min()
         if lowest < 0.0:
@@ -57,6 +59,8 @@ class EMRL(WeightedCloning):
 class RWR(WeightedCloning):
     """Weight exp(β r)."""
 
+    single_steps: ClassVar[bool] = True
+
     temperature: float  # beta: 0 clones, more trusts the reward
     max_weight: float  # cap on the weight
 
@@ -68,6 +72,7 @@ class RWR(WeightedCloning):
 class ReturnWeighted(RWR, Discounted):
     """Weight exp(β G), G the discounted return from the step on."""
 
+    single_steps: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("return_to_go",)
 
     def weight(self, batch: Batch) -> Tensor:

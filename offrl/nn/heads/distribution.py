@@ -40,7 +40,8 @@ class Density(Distribution):
         """[B], in nats."""
 
     def clipped_log_prob(self, action: Tensor) -> Tensor:
-        """[B]: as `log_prob`, of an action that was clipped to [-1, 1]: on a bound, what lies beyond it, in all."""
+        """[B]: as `log_prob`, of an action that an environment clips: on a bound or beyond it, what lies there, in
+        all."""
         return self.log_prob(action)
 
     def imitation_loss(self, action: Tensor) -> Tensor:

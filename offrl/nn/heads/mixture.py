@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from offrl.errors import UserError
 from offrl.functional import noise
 from offrl.nn.heads.distribution import Density, Distribution, sampled_entropy
-from offrl.nn.heads.gaussian import LOG_SQRT_2PI, clipped
+from offrl.nn.heads.gaussian import clipped, log_normal
 from offrl.nn.heads.recipe import Ability, ReadOut
+from offrl.types import ActionSpec
 
 
 class GaussianMixture(Density):
@@ -21,9 +22,10 @@ class GaussianMixture(Density):
     A sample may lie outside [-1, 1], the mode is clipped to it.
     """
 
-    def __init__(self, logits: Tensor, mean: Tensor, log_std: Tensor) -> None:
+    def __init__(self, logits: Tensor, mean: Tensor, log_std: Tensor, limit: Tensor | float = 1.0) -> None:
         self.log_weight = logits.log_softmax(-1)  # [B, K]
         self.mean, self.log_std = mean, log_std  # [B, K, A]
+        self.limit = limit  # of what is executed, [A]
 
     def sample(self, count: int | None = None) -> Tensor:
         lead = () if count is None else (count,)
@@ -37,12 +39,11 @@ class GaussianMixture(Density):
         return self._component(self.mean, likeliest).clamp(-1.0, 1.0)
 
     def log_prob(self, action: Tensor) -> Tensor:
-        z = (action.unsqueeze(-2) - self.mean) * (-self.log_std).exp()  # [..., B, K, A]
-        component = -(0.5 * z.square() + self.log_std + LOG_SQRT_2PI).sum(-1)
+        component = log_normal(action.unsqueeze(-2), self.mean, self.log_std).sum(-1)  # [..., B, K]
         return (self.log_weight + component).logsumexp(-1)
 
     def clipped_log_prob(self, action: Tensor) -> Tensor:
-        component = clipped(action.unsqueeze(-2), self.mean, self.log_std).sum(-1)
+        component = clipped(action.unsqueeze(-2), self.mean, self.log_std, self.limit).sum(-1)
         return (self.log_weight + component).logsumexp(-1)
 
     def entropy(self) -> Tensor:
@@ -66,20 +67,23 @@ class Mixture(ReadOut):
     min_log_std: float
     max_log_std: float
 
-    def head(self, actions: int) -> tuple[nn.Module, int]:
+    def head(self, actions: ActionSpec) -> tuple[nn.Module, int]:
         if self.components < 1:
             raise UserError(f"policy.components={self.components}: a mixture has at least one")
-        return _Mixture(self, actions), self.components * (1 + 2 * actions)
+        return _Mixture(self, actions), self.components * (1 + 2 * actions.size)
 
 
 class _Mixture(nn.Module):
-    def __init__(self, recipe: Mixture, actions: int) -> None:
+    limit: Tensor
+
+    def __init__(self, recipe: Mixture, actions: ActionSpec) -> None:
         super().__init__()
-        self.shape = (recipe.components, actions)
+        self.shape = (recipe.components, actions.size)
         self.bounds = (recipe.min_log_std, recipe.max_log_std)
+        self.register_buffer("limit", actions.limit, persistent=False)
 
     def forward(self, outputs: Tensor) -> Distribution:
         size = self.shape[0] * self.shape[1]
         logits, mean, log_std = torch.split(outputs, [self.shape[0], size, size], -1)
         mean, log_std = mean.unflatten(-1, self.shape), log_std.unflatten(-1, self.shape)
-        return GaussianMixture(logits, mean.tanh(), log_std.clamp(*self.bounds))
+        return GaussianMixture(logits, mean.tanh(), log_std.clamp(*self.bounds), self.limit)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from offrl.nn.heads.distribution import Distribution
 from offrl.nn.heads.recipe import Ability, ReadOut
+from offrl.types import ActionSpec
 
 
 class Point(Distribution):
@@ -34,8 +35,8 @@ class Deterministic(ReadOut):
 
     abilities: ClassVar[frozenset[Ability]] = frozenset({"reparameterised"})
 
-    def head(self, actions: int) -> tuple[nn.Module, int]:
-        return _Point(), actions
+    def head(self, actions: ActionSpec) -> tuple[nn.Module, int]:
+        return _Point(), actions.size
 
 
 class _Point(nn.Module):

@@ -12,7 +12,7 @@ from offrl.errors import UserError
 from offrl.nn.heads.categorical import Choose
 from offrl.nn.heads.distribution import Distribution
 from offrl.nn.networks import MLP, Network
-from offrl.types import Spec
+from offrl.types import ActionSpec, Spec
 
 Ability = Literal["density", "reparameterised"]
 
@@ -76,12 +76,12 @@ class ReadOut(Policy):
     """A recipe whose distribution is read off the outputs of one network."""
 
     def continuous(self, spec: Spec, network: MLP) -> nn.Module:
-        head, outputs = self.head(spec.action.size)
+        head, outputs = self.head(spec.action)
         return PolicyNetwork(network.build(spec.obs, outputs, gain=self.output_gain), head)
 
     @abstractmethod
-    def head(self, actions: int) -> tuple[nn.Module, int]:
-        """(what turns outputs into a distribution, how many outputs it needs) for `actions` dimensions."""
+    def head(self, actions: ActionSpec) -> tuple[nn.Module, int]:
+        """(what turns outputs into a distribution, how many outputs it needs)."""
 
 
 @dataclass(frozen=True, kw_only=True)
