@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from offrl.build import build
-from offrl.errors import UserError
 from offrl.nn.layers import Dense
 from offrl.types import ActionSpec, Batch, ObsSpec, Rollout, Spec
 from tests.reference import gradients
@@ -120,11 +119,6 @@ def test_ppo_with_penalty(make: Make, name: str, discrete: bool) -> None:
     same_actor(actor, ours.model.network.actor)
     assert ours.beta.item() == pytest.approx(beta)
     assert (beta != ours.kl_weight) == (factor > 1.0)
-
-
-def test_no_price_cannot_adapt(make: Make) -> None:
-    with pytest.raises(UserError, match=r"kl_adaptation=2\.0 multiplies algo\.kl_weight, and that is 0"):
-        make("ppo", False, "algo.kl_adaptation=2")
 
 
 @BOTH
