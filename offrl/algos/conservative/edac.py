@@ -3,10 +3,10 @@
 G. An, S. Moon, J.-H. Kim and H. O. Song, "Uncertainty-Based Offline Reinforcement Learning with Diversified
 Q-Ensemble", NeurIPS 2021, arXiv:2110.01548, algorithm 1. Without the diversity term it is SAC-N (`algo=sac_n`), which
 needs many more critics. The authors' code takes equation 4 over min(E, A) critics drawn anew, for A numbers in an
-action, and eta is tuned for that: here it is its mean over all such draws, which is equation 4 over all E times
-min(E, A) / E. With A = 1 two slopes agree or oppose, whatever their size: there eta has no effect (and no meaning in the
-authors' code, which divides by 0), and this is SAC-N. Differs from that code: no draw, and policy and temperature move
-after the critics, not before.
+action, and eta is tuned for that: here it is the mean over all such draws, which is equation 4 over all E times
+min(E, A) / E. With A = 1 two slopes agree or oppose, whatever their size: there eta has no effect (the authors' code
+divides by 0), and this is SAC-N. Differs from that code: no draw, and policy and temperature move after the critics,
+not before.
 """
 
 from __future__ import annotations
