@@ -49,6 +49,7 @@ SEQUENCE = (
     "network.hidden=[]",
     "network.width=64",
     "network.layers=2",
+    "network.normalize_obs=false",
     "algo.batch_size=32",
     "algo.warmup_updates=1",
     "algo.return_scale=100",

@@ -63,9 +63,10 @@ class Algorithm(nn.Module, ABC):
     def check_data(self, steps: Steps) -> None:
         """Raise `UserError` for logged data, prepared for training, that this algorithm cannot learn from."""
 
-    def set_reward_map(self, scale: float, shift: float) -> None:
-        """Hear, before learning from logged data alone, what was done to their rewards: reward * scale + shift. Only a
-        policy that is told at play what it earns has a use for it.
+    def set_earnings(self, best: float, scale: float, shift: float) -> None:
+        """Hear, before learning from logged data alone, the largest undiscounted return of an episode in them, and what
+        was done to their rewards before, reward * scale + shift. Only a policy that is told at play what it earns has a
+        use for it.
         """
 
     @abstractmethod

@@ -14,8 +14,8 @@ def categorical_kl(old_log_probs: Tensor, log_probs: Tensor) -> Tensor:
 def decoupled_gaussian_kl(
     old_mean: Tensor, old_log_std: Tensor, mean: Tensor, log_std: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """KL(old ‖ new) in nats of independent Gaussians [..., A], in two parts [...]: the mean moved alone, under the old
-    spread, and the spread moved alone (Abdolmaleki et al. 2018b, arXiv:1812.02256, section 4.2.1).
+    """KL(old ‖ new) in nats of independent Gaussians [..., A], in two parts [...], sums over A: the mean moved alone,
+    under the old spread, and the spread moved alone (Abdolmaleki et al. 2018b, arXiv:1812.02256, section 4.2.1).
     """
     by_mean = 0.5 * ((mean - old_mean) * (-old_log_std).exp()).square()
     ratio = torch.broadcast_to(old_log_std - log_std, mean.shape)  # log (old spread / new spread)

@@ -7,6 +7,7 @@ from typing import ClassVar, cast
 
 from offrl.algos.base import Algorithm
 from offrl.data.dataset import Dataset
+from offrl.data.steps import returns
 from offrl.train.loop import RunContext, Trainer
 from offrl.types import Experience, State
 
@@ -34,7 +35,7 @@ class Offline(Trainer):
             self._dataset.only_ends()
         if run.algo.normalizes_obs:
             run.algo.set_obs_statistics(*self._dataset.obs_statistics())
-        run.algo.set_reward_map(*self._dataset.reward_map)
+        run.algo.set_earnings(float(returns(self._dataset.steps).max()), *self._dataset.reward_map)
         self._updater = run.updater(self.meter)
 
     def advance(self, until: int) -> None:

@@ -17,6 +17,7 @@ from tests.algos.zoo import NAMES, PAIRS, SPECS, kinds, small, work
 RUNS = 3
 TOLERANCE = 1e-4  # float32 sums in another order, after a few Adam steps or a solve by conjugate gradient
 FACTORS = {"kl_adaptation": 2.0}  # a factor of at least 1; other knobs are halved
+PRICED: dict[str, object] = {"kl_weight": 1.0}  # where it is 0 there is nothing to adapt
 
 
 def made(name: str, kind: ActionKind, run: int, **knobs: object) -> Algorithm:
@@ -88,4 +89,5 @@ def test_runs_that_differ_in_scalar_knobs(name: str) -> None:
     kind = kinds(name)[0]
     base = small(name)
     turned = {knob: getattr(base, knob) * FACTORS.get(knob, 0.5) for knob in scalar_knobs(type(base))}
+    turned |= PRICED if "kl_weight" in turned else {}
     assert_alike(name, kind, [{}, turned])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from offrl.data.dataset import rescale_reward
 from offrl.errors import UserError
 from offrl.functional import noise, weights
 from offrl.functional.divergence import decoupled_gaussian_kl
@@ -305,10 +306,19 @@ def test_negative_rewards_break_emrl_and_not_rwr(make: Make) -> None:  # noqa: F
     two_actions(ours, -1.0, -3.0)
     seen = ours.actor(torch.zeros(1, OBS)).log_probs[0].exp()[0, :2]
     assert float(seen.sum()) < 0.05
-    flags = np.zeros(2, bool)
-    obs = np.zeros((2, OBS), np.float32)
-    with pytest.raises(UserError, match="reward_shift=3"):
-        ours.check_data(Steps(obs, np.zeros(2, np.int64), np.array([1, -3], np.float32), flags, flags, obs))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "advice"), [(-3.0, 3.01), (-16.2736, 16.3), (-1.23456e-5, 1.24e-5), (-123456.7, 124000)]
+)
+def test_emrl_names_a_shift_that_will_do(make: Make, lowest: float, advice: float) -> None:  # noqa: F811
+    """On top of what was done to the rewards before."""
+    ours = begin(make, "emrl", True)
+    flags, obs = np.zeros(2, bool), np.zeros((2, OBS), np.float32)
+    log = Steps(obs, np.zeros(2, np.int64), np.array([1, lowest], np.float32), flags, flags, obs)
+    with pytest.raises(UserError, match=rf"raise dataset\.reward_shift by {advice:g},"):
+        ours.check_data(log)
+    ours.check_data(rescale_reward(log, 1.0, advice))
 
 
 @pytest.mark.parametrize("level", [1000.0, -1000.0])

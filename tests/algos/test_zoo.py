@@ -281,6 +281,7 @@ def test_inductor_equals_eager(name: str, tolerances: tuple[float, float]) -> No
         ("qt_opt", {"elites": 65}, "elites"),
         ("td3", {"policy_delay": 0}, "policy_delay"),
         ("ppo", {"clip": 0.0}, "clip"),
+        ("ppo", {"kl_adaptation": 2.0}, "kl_weight, and that is 0"),
         ("iql", {"discount": 1.5}, "discount"),
         ("bc", {"batch_size": 0}, "batch_size"),
         ("lspi", {"ridge": -1.0}, "ridge"),

@@ -30,6 +30,7 @@ from tests.conftest import Compose
         ("algo=ppo trainer=offline_to_online env=pendulum", "PPO cannot learn from dataset or replay.*=rollout"),
         ("algo=lspi trainer=offline", "LSPI cannot learn from dataset.*try trainer=plan, solve"),
         ("algo=iql trainer=solve", "IQL cannot learn from passes.*try trainer=offline, replay"),
+        ("algo=rwr trainer=dagger env=pendulum", "RWR cannot learn from expert.*try trainer=offline"),
         ("algo=lstd env=cartpole", "Solve needs a dataset, and none is chosen"),
         ("algo=value_iteration", "Plan solves the MDP of a tabular environment, .*: give env=gridworld"),
         ("algo=sac env=pendulum policy=diffusion", "SAC is made for one head, policy=tanh_gaussian, and policy=diff"),

@@ -16,12 +16,12 @@ from tests.reference.plain import adam, polyak, q_values, smallest, step
 
 
 class EDAC(maximum_entropy.SAC):
-    """An et al. 2021, equation 4, critic by critic and pair by pair."""
+    """An et al. 2021, equation 4, critic by critic and pair by pair, among as many critics as an action has numbers."""
 
     eta: float
 
     def critic_loss(self, batch: Batch, target: Tensor, noise: Noise) -> Tensor:
-        """Bellman errors, plus eta / (N - 1) times the cosines between slopes of all ordered pairs."""
+        """Bellman errors, plus eta times equation 4, on average over all that their code may draw."""
         loss = super().critic_loss(batch, target, noise)
         directions: list[Tensor] = []
         for critic in self.critics:
@@ -29,7 +29,8 @@ class EDAC(maximum_entropy.SAC):
             (q,) = q_values(nn.ModuleList([critic]), batch.obs, action)
             (slope,) = torch.autograd.grad(q.sum(), action, create_graph=True)
             directions.append(slope / slope.norm(dim=1, keepdim=True))
-        return loss + self.eta * diversity(directions)
+        drawn = list(itertools.combinations(directions, min(len(directions), batch.action.shape[1])))
+        return loss + self.eta * torch.stack([diversity(list(few)) for few in drawn]).mean()
 
 
 def diversity(directions: list[Tensor]) -> Tensor:

@@ -68,7 +68,7 @@ class DecisionTransformer(nn.Module):
         self.optimizer.param_groups[0]["lr"] = self.lr * min(1.0, self.updates / self.warmup)
         outputs, action = self(batch)[batch.mask], batch.action[batch.mask]
         if self.choices is None:
-            loss = ((torch.tanh(outputs) - action) ** 2).sum(dim=1).mean()
+            loss = ((torch.tanh(outputs) - action) ** 2).mean()
         else:
             loss = nn.functional.cross_entropy(outputs, action)
         step(self.optimizer, loss, self.max_norm)

@@ -1,8 +1,8 @@
 """Soft actor-critic for discrete actions: every expectation over the policy is a sum over all actions.
 
 P. Christodoulou, "Soft Actor-Critic for Discrete Action Settings", 2019, arXiv:1910.07207. Numbers in brackets are
-that paper's equations. Differs from it: `target_entropy` is a knob (the paper takes 0.98 of the largest entropy), the
-lagged critics move softly, and the author's code draws one next action where his (10) sums, as this does.
+that paper's equations. Differs from it: `target_entropy` is a knob (the paper takes 0.98 of the largest entropy), and
+the lagged critics move softly.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ silent.
 A. Kumar, A. Zhou, G. Tucker and S. Levine, "Conservative Q-Learning for Offline Reinforcement Learning",
 NeurIPS 2020, arXiv:2006.04779. This is CQL(H), equation 4, its integral estimated by importance sampling as
 in appendix F: actions drawn uniformly, from the policy at s and from the policy at s'. Differs from the
-authors' code: the weight alpha is fixed (their Lagrange form is off for locomotion), and the policy is not
-first cloned. With `squared_gap` the gap itself is what should vanish: its square is penalised, which stops once the
-soft maximum is no higher than the value of the logged action.
+authors' code: the weight alpha is fixed (their Lagrange form is off for locomotion), the policy is not first cloned,
+and networks have two layers of 256 (`network`), theirs three. With `squared_gap` the gap itself is what should vanish:
+its square is penalised, which pulls the soft maximum back up where it is below the value of the logged action.
 """
 
 from __future__ import annotations

@@ -2,8 +2,11 @@
 
 G. An, S. Moon, J.-H. Kim and H. O. Song, "Uncertainty-Based Offline Reinforcement Learning with Diversified
 Q-Ensemble", NeurIPS 2021, arXiv:2110.01548, algorithm 1. Without the diversity term it is SAC-N (`algo=sac_n`), which
-needs many more critics. Differs from the authors' code: the term is taken over all pairs of critics as in equation 4,
-not over a random few of them, and policy and temperature move after the critics, not before.
+needs many more critics. The authors' code takes equation 4 over min(E, A) critics drawn anew, for A numbers in an
+action, and eta is tuned for that: here it is the mean over all such draws, which is equation 4 over all E times
+min(E, A) / E. With A = 1 two slopes agree or oppose, whatever their size: there eta has no effect (the authors' code
+divides by 0), and this is SAC-N. Differs from that code: no draw, and policy and temperature move after the critics,
+not before.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from torch.func import grad
 from offrl.algos.actor_critic.sac import SAC
 from offrl.errors import UserError
 from offrl.functional.ensembles import gradient_alignment
-from offrl.types import Batch, Experience, Loss, Network
+from offrl.types import Batch, Experience, Loss, Network, Spec
 
 
 @dataclass(eq=False, kw_only=True)
@@ -33,8 +36,12 @@ class EDAC(SAC):
         if self.critics < 2:
             raise UserError(f"algo.critics={self.critics}: diversity needs at least two critics")
 
+    def build(self, spec: Spec) -> None:
+        super().build(spec)
+        self.share = min(self.critics, spec.action.size) / self.critics
+
     def critic_loss(self, critic: Network, batch: Batch, target: Tensor) -> Loss:
-        """The Bellman error, plus eta times how much the critics' slopes ∇_a Q_i(s, a) agree (4)."""
+        """The Bellman error, plus eta times how much the slopes ∇_a Q_i(s, a) of a few critics agree (4)."""
 
         def values(action: Tensor) -> tuple[Tensor, Tensor]:
             q = critic(batch.obs, action)  # [E, B]
@@ -44,7 +51,7 @@ class EDAC(SAC):
         slopes, q = grad(values, has_aux=True)(own)
         bellman = (q - target).square().mean(1).sum(0)
         alignment = gradient_alignment(slopes)
-        loss = bellman + self.diversity_weight * alignment
+        loss = bellman + self.diversity_weight * self.share * alignment
         return loss, {
             "critic/loss": loss,
             "critic/bellman": bellman,

@@ -2,7 +2,7 @@
 
 S. Fujimoto and S. S. Gu, "A Minimalist Approach to Offline Reinforcement Learning", NeurIPS 2021,
 arXiv:2106.06860. Observations are normalised as the paper does (`network=mlp_normalized`). Differs from the
-authors' code: in nothing else.
+authors' code: normalised observations are clipped to [-10, 10] (`Normalize`); in nothing else.
 """
 
 from __future__ import annotations

@@ -41,6 +41,11 @@ class PPO(A2C):
                 f"algo.kl_weight={self.kl_weight}, algo.kl_target={self.kl_target} and algo.kl_adaptation="
                 f"{self.kl_adaptation}: want a weight of at least 0, a target above 0 and a factor of at least 1"
             )
+        if self.kl_adaptation > 1.0 and self.kl_weight == 0.0:
+            raise UserError(
+                f"algo.kl_adaptation={self.kl_adaptation} multiplies algo.kl_weight, and that is 0: give a weight "
+                "above 0 to begin with, such as algo.kl_weight=1"
+            )
 
     def build(self, spec: Spec) -> None:
         super().build(spec)

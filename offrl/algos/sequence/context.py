@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from offrl.errors import UserError
 from offrl.nn.networks import Encoder, Normalize
-from offrl.nn.transformer import CausalTransformer, Transformer, initialise
+from offrl.nn.transformer import CausalTransformer, Transformer, drop, initialise
 from offrl.types import ActionSpec, ObsSpec, Spec
 
 
@@ -59,7 +59,7 @@ class ContextEncoder(Encoder):
             self.embed_action(as_numbers(context.action, self.action)),
         )
         x = self.norm(torch.stack([place + step for place in places], 2).flatten(1, 2))  # [N, 3K, W]
-        x = self.transformer(x, context.mask.repeat_interleave(3, 1), context.dropout)
+        x = self.transformer(drop(x, context.dropout), context.mask.repeat_interleave(3, 1), context.dropout)
         seen = x.unflatten(1, (-1, 3))[:, :, 1]  # at the observation: [N, K, W]
         return seen[:, -1] if context.dropout is None else seen.flatten(0, 1)
 

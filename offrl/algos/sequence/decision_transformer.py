@@ -3,8 +3,9 @@
 L. Chen et al., "Decision Transformer: Reinforcement Learning via Sequence Modeling", NeurIPS 2021, arXiv:2106.01345,
 algorithm 1. Acting, it asks for a return and subtracts each reward from it. Differs from the paper: contexts end at a
 uniformly drawn step, where theirs begin there; Adam without weight decay; the return asked for is, unless given, that
-of the best episode met in the data, where they try two by hand; any policy head, where theirs is deterministic
-(`policy=deterministic`, the default here) or categorical.
+of the best episode in the data, where they try two by hand; any policy head, where theirs is deterministic
+(`policy=deterministic`, the default here) or categorical. As in the authors' code for control observations are
+standardised (here also clipped, see `Normalize`) and dropout begins at the embeddings.
 """
 
 from __future__ import annotations
@@ -25,37 +26,29 @@ from offrl.nn.transformer import Transformer
 from offrl.types import ActionKind, Batch, Experience, Loss, Metrics, Network, Player, Spec
 
 
-class Best(nn.Module):
-    """The largest number shown to it so far."""
+class Earned(nn.Module):
+    """What its data earned: the largest return of an episode in them, in their units, and what they made of the
+    environment's rewards, one by one: reward * scale + shift. 0, 1 and 0 until it hears.
+    """
 
-    value: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("value", torch.tensor(torch.finfo(torch.float32).min))
-
-    def show(self, numbers: Tensor, which: Tensor) -> None:
-        """Numbers of any shape, those of them that count."""
-        self.value.copy_(torch.maximum(self.value, torch.where(which, numbers, self.value).amax()))
-
-
-class RewardMap(nn.Module):
-    """What the data made of the environment's rewards, one by one: reward * scale + shift."""
-
+    best: Tensor
     scale: Tensor
     shift: Tensor
 
     def __init__(self) -> None:
         super().__init__()
+        self.register_buffer("best", torch.tensor(0.0))
         self.register_buffer("scale", torch.tensor(1.0))
         self.register_buffer("shift", torch.tensor(0.0))
 
-    def set(self, scale: float, shift: float) -> None:
+    def hear(self, best: float, scale: float, shift: float) -> None:
         """Take over those of the data."""
+        self.best.fill_(best)
         self.scale.fill_(scale)
         self.shift.fill_(shift)
 
     def forward(self, reward: Tensor) -> Tensor:
+        """A reward of the environment as the data would have it."""
         return reward * self.scale + self.shift
 
 
@@ -91,32 +84,34 @@ class DecisionTransformer(Algorithm):
 
     def build(self, spec: Spec) -> None:
         self.spec = spec
+        self.numbers = max(spec.action.size, 1)  # in one action
         sizes: dict[str, Any] = vars(self.network)
         reader = ContextReader(**sizes, spec=spec, timesteps=self.timesteps, return_scale=self.return_scale)
         policy = self.policy.build(spec, reader)
         self.actor = Learner(policy, self.lr, max_grad_norm=self.max_grad_norm)
-        self.best = Best()
-        self.reward_map = RewardMap()
+        self.earned = Earned()
 
-    def set_reward_map(self, scale: float, shift: float) -> None:
-        self.reward_map.set(scale, shift)
+    def set_earnings(self, best: float, scale: float, shift: float) -> None:
+        self.earned.hear(best, scale, shift)
 
     def update(self, batch: Batch) -> Metrics:
         if self.warmup_updates:
             self.actor.lr.copy_(self.lr * ((self.actor.step + 1.0) / self.warmup_updates).clamp(max=1.0))
-        self.best.show(batch.return_to_go, batch.mask & (batch.timestep == 0))
         return self.actor.descend(self.actor_loss, batch)
 
     def actor_loss(self, actor: Network, batch: Batch) -> Loss:
-        """Make the logged action of every step likely, given the steps before it and what came of them."""
+        """Make the logged action of every step likely, given the steps before it and what came of them: a mean over the
+        numbers of an action too, which is what `max_grad_norm` is made for."""
         policy = actor(Context(batch.obs, batch.action, batch.return_to_go, batch.timestep, batch.mask, self.dropout))
         loss = masked_mean(policy.imitation_loss(batch.action.flatten(0, 1)), batch.mask.flatten())
+        loss = loss / self.numbers
         return loss, {"actor/loss": loss}
 
     @property
     def target(self) -> Tensor:
         """The return to ask for, 0-d."""
-        return self.best.value if self.target_return is None else torch.full_like(self.best.value, self.target_return)
+        best = self.earned.best
+        return best if self.target_return is None else torch.full_like(best, self.target_return)
 
     def player(self, envs: int, stochastic: bool) -> Player:
         """See `at_play`: it remembers the last K steps of every environment."""
@@ -137,7 +132,7 @@ class Remembering:
 
     def __init__(self, algo: DecisionTransformer, envs: int, stochastic: bool) -> None:
         self.actor, self.stochastic = algo.actor, stochastic
-        self.target, self.reward_map = algo.target, algo.reward_map
+        self.target, self.earned = algo.target, algo.earned
         obs, action, length = algo.spec.obs, algo.spec.action, algo.context_length
 
         def zeros(*shape: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -178,5 +173,5 @@ class Remembering:
             action=torch.cat((self.context.action[:, :-1], action.unsqueeze(1)), 1),
             mask=self.context.mask & ~over.unsqueeze(1),
         )
-        self.return_to_go = torch.where(over, self.target, self.return_to_go - self.reward_map(reward))
+        self.return_to_go = torch.where(over, self.target, self.return_to_go - self.earned(reward))
         self.timestep = torch.where(over, 0, self.timestep + 1)

@@ -4,7 +4,10 @@ X. B. Peng, A. Kumar, G. Zhang and S. Levine, "Advantage-Weighted Regression: Si
 Reinforcement Learning", 2019, arXiv:1910.00177, algorithm 1. As in the authors' code advantages are standardised before
 the exponential. Differs from it: a λ-return reaches to the end of its segment, where V takes over, not to the end of
 the episode; one Adam step on each network in turn, where they take hundreds of momentum steps an iteration; the
-advantage is standardised over the batch, where they do so over all samples.
+advantage is standardised over the batch, where they do so over all samples; observations and values are as they come
+(`network=mlp_normalized` standardises the former, as they do), and means beyond the bounds of actions cost nothing.
+Steps are not drawn uniformly: segments end at a uniform one, so that those near the end of an episode are in fewer of
+them, the last in one, a step in the middle in `segment`.
 """
 
 from __future__ import annotations

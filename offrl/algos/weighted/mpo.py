@@ -4,8 +4,10 @@ A. Abdolmaleki et al., "Maximum a Posteriori Policy Optimisation", ICLR 2018, ar
 its equations. The M-step bounds the policy's mean and spread apart, by Lagrange multipliers, as in the authors'
 "Relative Entropy Regularized Policy Iteration", 2018, arXiv:1812.02256, and in Acme. Differs from them: one-step (or
 n-step) targets where the paper has Retrace; no penalty on actions beyond the bounds, which the critic sees clipped;
-the spread is diagonal; temperature and multipliers are kept as logarithms. With discrete actions the E-step weighs all
-of them, and one bound, `mean_bound`, holds the whole policy.
+the spread is diagonal. Differs from Acme alone: a bound and its multiplier hold for the divergence summed over the
+numbers of an action, as in the paper, where Acme has one of each for every number; temperature and multipliers are
+exponentials of what Adam moves, not softplus, so that a step changes each by a share of `dual_lr`, not by that amount.
+With discrete actions the E-step weighs all of them, and one bound, `mean_bound`, holds the whole policy.
 """
 
 from __future__ import annotations
@@ -50,12 +52,12 @@ class MPO(Discounted):
 
     actions: int  # n: drawn from the lagged policy, a state; all of them are taken where they are discrete
     bound: float  # epsilon: KL of the E-step's weights from the lagged policy, in nats
-    mean_bound: float  # epsilon_mu: KL by the mean of the new policy from the lagged one
-    std_bound: float  # epsilon_Sigma: KL by its spread
+    mean_bound: float  # epsilon_mu: KL by the mean of the new policy from the lagged one, over all numbers of an action
+    std_bound: float  # epsilon_Sigma: KL by its spread, likewise
     initial_temperature: float  # eta
     initial_mean_multiplier: float  # alpha_mu
     initial_std_multiplier: float  # alpha_Sigma
-    dual_lr: float
+    dual_lr: float  # of the logarithms of temperature and multipliers
     lr: float
     critics: int  # E; their minimum is used
     target_rate: float  # step of the lagged networks

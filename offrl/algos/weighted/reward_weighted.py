@@ -9,6 +9,7 @@ gradient steps, where they solve a linear Gaussian one; weights are capped.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,12 +20,16 @@ from offrl.algos.base import Discounted
 from offrl.algos.imitation.bc import BC
 from offrl.errors import UserError
 from offrl.functional import weights
-from offrl.types import Batch, Loss, Network, Steps
+from offrl.types import Batch, Experience, Loss, Network, Steps
 
 
 @dataclass(eq=False, kw_only=True)
 class WeightedCloning(BC):
-    """Behaviour cloning in which every row has a weight."""
+    """Behaviour cloning in which every row has a weight. Only a log has the reward of what was done: an expert who is
+    asked names actions alone.
+    """
+
+    learns_from: ClassVar[frozenset[Experience]] = frozenset({"dataset"})
 
     @abstractmethod
     def weight(self, batch: Batch) -> Tensor:
@@ -44,11 +49,11 @@ class EMRL(WeightedCloning):
     single_steps: ClassVar[bool] = True
 
     def check_data(self, steps: Steps) -> None:
-        lowest = steps.reward.min()
+        lowest = float(steps.reward.min())
         if lowest < 0.0:
             raise UserError(
-                f"algo=emrl weighs by the reward, and these data hold a negative one ({lowest:g}): "
-                f"give dataset.reward_shift={-lowest:g}, or use algo=rwr, whose weights are always positive"
+                f"algo=emrl weighs by the reward, and these data hold a negative one ({lowest:g}): raise "
+                f"dataset.reward_shift by {rounded_up(-lowest):g}, or use algo=rwr, whose weights are always positive"
             )
 
     def weight(self, batch: Batch) -> Tensor:
@@ -77,3 +82,9 @@ class ReturnWeighted(RWR, Discounted):
 
     def weight(self, batch: Batch) -> Tensor:
         return weights.exponential(batch.return_to_go, self.temperature, self.max_weight)
+
+
+def rounded_up(number: float) -> float:
+    """The next number of three digits above one that is above 0: more than it, by at most a hundredth."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 2)
+    return (math.floor(number / unit) + 1) * unit

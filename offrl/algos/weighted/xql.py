@@ -3,7 +3,9 @@
 D. Garg, J. Hejna, M. Geist and S. Ermon, "Extreme Q-Learning: MaxEnt RL without Entropy", ICLR 2023,
 arXiv:2301.02328. The error of a maximum is Gumbel-distributed; maximum likelihood under it makes V(s) = β log
 E_{a ~ data} exp(Q(s, a) / β), the value of maximum-entropy learning, without an action drawn or an entropy known. As in
-the authors' code the policy has a temperature of its own, and the rest is IQL's.
+the authors' code the policy has a temperature of its own. Differs from it: the rest is IQL's, so that Q regresses by
+squared errors, where they take Huber's loss (δ = 20), and V has no layer norm (theirs has; `network.layer_norm` gives
+it to all networks).
 """
 
 from __future__ import annotations
