@@ -17,7 +17,7 @@ from offrl.data.inference import ActionGuess, ActionSetting
 from offrl.data.recipes import Preparation
 from offrl.data.roles import NO_COLUMN, Columns, Parts, Roles
 from offrl.data.spaces import default_keys, flatten_obs, observed_space, scale_action
-from offrl.data.steps import Recording
+from offrl.data.steps import Recording, some_rows
 from offrl.errors import UserError
 from offrl.types import Steps
 
@@ -91,7 +91,8 @@ class _Reading:
         if obs is None:
             raise self.roles.none_found("obs")
         following = self.roles.observations("next_obs")
-        obs, following, known = self._successors(obs, following, total, row_order, terminated | truncated)
+        chained = following is None and all(len(part) == total for part in obs.values())
+        obs, following = self._successors(obs, following, total, row_order, terminated | truncated)
         known_bounds = self.recipe.action_low, self.recipe.action_high
         guess = ActionGuess(self.recipe.action_kind, self.recipe.choices, *known_bounds, self.notes)
         action_space = guess.space(action)
@@ -106,13 +107,13 @@ class _Reading:
             flatten_obs(observation_space, keys, _whole(following)),
             {**self._log_prob(row_order), **_left_out(obs, following, keys)},
         )
-        kept = terminated | known
-        steps = self._drop(steps, kept)
+        if chained:
+            steps, row_order = self._without_ends(steps, truncated), row_order[~truncated]
         for note in self.notes:
             log.info("%s: %s", self.recipe.path, note)
         metadata = {"source": str(self.recipe.path.name), "notes": self.notes}
         fingerprint = episodes.fingerprint(steps)
-        return Recording(steps, observation_space, action_space, keys, metadata, fingerprint, row_order[kept])
+        return Recording(steps, observation_space, action_space, keys, metadata, fingerprint, row_order, chained)
 
     def _reward(self) -> NDArray[np.float32]:
         name = self.roles.one("reward")
@@ -142,13 +143,38 @@ class _Reading:
         if order:
             times = self.roles.times(order[0])
             self.roles.expect(order[0], times, total)
-            return np.lexsort((times, rank))
+            rows = np.lexsort((times, rank))
+            self._look_at_times(order[0], times[rows], rank[rows], rows)
+            return rows
         if (np.diff(rank) < 0).any():
             raise UserError(
                 f"rows of different episodes alternate in {self.recipe.path}: name the column that orders "
                 "them, dataset.order=…"
             )
         return np.arange(total)
+
+    def _look_at_times(
+        self, name: str, times: NDArray[Any], rank: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> None:
+        """Refuse ties within an episode, and note where a counter skips; `rows` [steps] are those of the file."""
+        later = np.flatnonzero(rank[1:] == rank[:-1]) + 1
+        tied = later[times[later] == times[later - 1]]
+        if len(tied):
+            raise UserError(
+                f"{len(tied):,} rows of {self.recipe.path} have the same {name} as another row of their episode "
+                f"({some_rows(rows[tied])}), so nothing says which comes first: remove rows that are there twice, or "
+                f"name another column, dataset.order=…, or none if the rows are in order, dataset.order={NO_COLUMN}"
+            )
+        if times.dtype.kind not in "iu" or not len(later):
+            return
+        steps = np.subtract(times[later], times[later - 1], dtype=np.int64)
+        unit = np.gcd.reduce(steps)
+        skipped = later[steps > unit]
+        if len(skipped) and np.median(steps) <= 2 * unit:  # else it is no counter but a clock
+            self.notes.append(
+                f"{name} skips values within episodes before {len(skipped):,} rows ({some_rows(rows[skipped])}): are "
+                "rows missing?"
+            )
 
     def _in_time(self, total: int) -> NDArray[np.int64]:
         """Rows in the order that is asked for, where nothing tells episodes apart: as they are, if none is."""
@@ -178,7 +204,14 @@ class _Reading:
         cut = nothing.copy() if truncated is None else truncated[row_order] & ~over
         if episode is not None:
             ids = episode[row_order]
-            unmarked = np.append(ids[1:] != ids[:-1], True) & ~over & ~cut
+            last = np.append(ids[1:] != ids[:-1], True)
+            early, unmarked = (over | cut) & ~last, last & ~over & ~cut
+            if early.any():
+                self.notes.append(
+                    f"{int(early.sum()):,} ends are flagged before the last row of their episode "
+                    f"({some_rows(row_order[early])}): taken as ends of episodes of their own, but flags that slipped "
+                    "by a row look like this"
+                )
             guess = self.recipe.unmarked_end if terminated is None else "truncated"
             (over if guess == "terminated" else cut)[unmarked] = True
             if unmarked.any():
@@ -198,20 +231,25 @@ class _Reading:
         total: int,
         row_order: NDArray[np.int64],
         done: NDArray[np.bool_],
-    ) -> tuple[Parts, Parts, NDArray[np.bool_]]:
-        """Observation and successor of each step, and which successors are known."""
+    ) -> tuple[Parts, Parts]:
+        """Observation and successor of each step; without anything better, the last one of an episode is its own."""
         rows = {len(part) for part in obs.values()}
         count = int(done.sum())
         if following is not None and rows == {total}:
             for name, part in following.items():
                 self.roles.expect(f"next_obs {name}".strip(), part, total)
-            return _take(obs, row_order), _take(following, row_order), np.ones(total, np.bool_)
+            return _take(obs, row_order), _take(following, row_order)
         if rows == {total + count} and count:  # every episode shows its last observation too
+            if (row_order[1:] < row_order[:-1]).any():
+                raise UserError(
+                    f"{self.recipe.path} has its steps out of order and one observation more than actions in each "
+                    "episode, so nothing says which observation belongs to which step: store the steps in order"
+                )
             self.notes.append(
                 f"observations have one row more than actions in each of {count:,} episodes: taken as the last one"
             )
             at = np.arange(total) + np.cumsum(done) - done
-            return _take(obs, at), _take(obs, at + 1), np.ones(total, np.bool_)
+            return _take(obs, at), _take(obs, at + 1)
         if rows != {total}:
             raise UserError(
                 f"{self.recipe.path} contradicts itself: {sorted(rows)} rows of observations beside {total:,} actions "
@@ -219,22 +257,16 @@ class _Reading:
             )
         ordered = _take(obs, row_order)
         nearest = np.where(done, np.arange(total), np.minimum(np.arange(total) + 1, total - 1))
-        return ordered, _take(ordered, nearest), ~done
+        return ordered, _take(ordered, nearest)
 
-    def _drop(self, steps: Steps, kept: NDArray[np.bool_]) -> Steps:
+    def _without_ends(self, steps: Steps, lost: NDArray[np.bool_]) -> Steps:
         """Leave out last steps whose successor nobody logged; the steps before them become the ends."""
-        if kept.all():
+        if not lost.any():
             return steps
         self.notes.append(
-            f"{int((~kept).sum()):,} last steps of truncated episodes are left out: their successor is not logged"
+            f"{int(lost.sum()):,} last steps of truncated episodes are left out: their successor is not logged"
         )
-        truncated = np.array(steps.truncated)
-        lost = np.flatnonzero(~kept)
-        before = lost[lost > 0] - 1
-        done = steps.terminated | steps.truncated
-        truncated[before[~done[before]]] = True
-        named = episodes.arrays(steps) | {"truncated": truncated}
-        return episodes.from_arrays({name: value[kept] for name, value in named.items()})
+        return episodes.without_ends(steps, lost)
 
     def _log_prob(self, row_order: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         if names := self.roles.names("log_prob"):

@@ -79,7 +79,8 @@ def read(dataset_id: str, *, download: bool = False, obs_keys: Sequence[str] = (
         _verify(folder, metadata)
         found = _build(dataset, keys, metadata, place)
     spaces_ = dataset.observation_space, dataset.action_space
-    return Recording(found[0], *spaces_, keys, metadata, found[1]["fingerprint"])
+    chained = bool(metadata.get("chained"))
+    return Recording(found[0], *spaces_, keys, metadata, found[1]["fingerprint"], chained=chained)
 
 
 def cache_folder(dataset_id: str) -> Path:

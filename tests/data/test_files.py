@@ -209,6 +209,49 @@ def test_a_time_limit_stored_as_termination_is_suspected_and_repaired(tmp_path: 
     assert dataset.steps.terminated.sum() == 1
 
 
+def test_what_a_time_limit_cut_off_needs_a_successor(tmp_path: Path) -> None:
+    """Else its last step would bootstrap from the very state that it is in."""
+    steps = make_steps([5] * 4 + [3], [True] * 5)
+    arrays = d4rl(steps)
+    del arrays["next_observations"]
+    dataset = recipe(save(tmp_path / "log.npz", arrays), timeouts_at=5).load()
+    assert episodes.lengths(dataset.steps).tolist() == [4] * 4 + [3]
+    assert dataset.steps.truncated.sum() == 4
+    assert dataset.steps.terminated.sum() == 1
+    inner = ~dataset.steps.terminated
+    assert (dataset.steps.next_obs[inner, 1] == dataset.steps.obs[inner, 1] + 1).all()
+
+
+def test_the_same_time_twice_in_an_episode_is_refused(tmp_path: Path) -> None:
+    clock = np.array([0, 1, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4])
+    path = write_csv(tmp_path / "log.csv", CHOICES, clock=clock)
+    with pytest.raises(UserError, match=r"1 rows .* same clock .*\(row 2, counted from 0\).*dataset\.order=none"):
+        read(path, order="clock")
+    assert len(read(path, order="none").steps) == 12
+
+
+@pytest.mark.parametrize("unit", [1, 4])
+def test_a_counter_that_skips_is_noted_with_its_rows(tmp_path: Path, unit: int) -> None:
+    clock = np.array([0, 1, 3, 5, 0, 1, 2, 0, 1, 2, 3, 4]) * unit
+    notes = read(write_csv(tmp_path / "log.csv", CHOICES, clock=clock), order="clock").metadata["notes"]
+    assert "clock skips values within episodes before 2 rows (rows 2, 3, counted from 0)" in " ".join(notes)
+    seconds = np.random.default_rng(0).integers(10, 5000, 12).cumsum()
+    notes = read(write_csv(tmp_path / "log.csv", CHOICES, clock=seconds), order="clock").metadata["notes"]
+    assert "skips" not in " ".join(notes)
+
+
+def test_an_order_that_only_the_rows_tell_is_not_called_checked(tmp_path: Path) -> None:
+    assert "not to be checked" in findings(read(write_csv(tmp_path / "log.csv", CHOICES)))["order"]
+    assert "every step begins" in findings(read(save(tmp_path / "log.npz", d4rl(STEPS))))["order"]
+
+
+def test_flags_that_slipped_by_a_row_are_noted(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, over=np.roll(CHOICES.terminated, -1).astype(int))
+    notes = " ".join(read(path, terminated="over").metadata["notes"])
+    assert "3 ends are flagged before the last row of their episode (rows 2, 5, 10, counted from 0)" in notes
+    assert "flagged" not in " ".join(read(path, terminated="done").metadata["notes"])
+
+
 def test_actions_outside_their_bounds_are_refused_or_clipped_with_their_share(tmp_path: Path) -> None:
     arrays = d4rl(STEPS)
     arrays["actions"] = arrays["actions"].copy()
@@ -236,6 +279,9 @@ def test_one_more_observation_than_actions_in_each_episode(tmp_path: Path, name:
     recording = read(save(tmp_path / name, arrays))
     same(STEPS, recording.steps)
     assert "one row more than actions" in recording.metadata["notes"][0]
+    backwards = {"episode": np.repeat([0, 1, 2], [4, 3, 5]), "t": -np.arange(12)}
+    with pytest.raises(UserError, match="out of order and one observation more"):
+        read(save(tmp_path / name, arrays | backwards), terminated="none", truncated="none")
     arrays["observations"] = arrays["observations"][:-1]
     with pytest.raises(UserError, match=r"contradicts itself: \[14\] rows.*12 actions in 3 episodes"):
         read(save(tmp_path / name, arrays))

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from offrl.build import build
 from offrl.data import minari
+from offrl.data import steps as episodes
 from offrl.errors import UserError
 from offrl.jobs import dataset as job
-from tests.data.synthetic import make_steps
+from tests.data.synthetic import DISCRETE, make_steps
 from tests.data.test_files import CHOICES, STEPS, d4rl, recipe, save, write_csv
 from tests.data.test_recipes import PLAIN
 
@@ -47,6 +49,13 @@ def test_a_log_becomes_a_dataset_that_lists_shows_and_trains(
     assert direct.spec == again.spec
     with pytest.raises(UserError, match="exists already"):
         run("import", node(path), to="my/log-v0")
+
+
+def test_a_dataset_remembers_that_its_log_had_no_successors(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", make_steps([4, 4], [True, True], DISCRETE))
+    run("import", node(path), to="my/log-v0")
+    stored = build(PLAIN | {"id": "my/log-v0", "timeouts_at": 4}, "dataset").load()
+    assert episodes.lengths(stored.steps).tolist() == [3, 3]
 
 
 def test_check_reports_and_fails_on_poison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
