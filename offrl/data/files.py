@@ -16,10 +16,20 @@ from offrl.data.formats import read_columns, verify
 from offrl.data.inference import ActionGuess, ActionSetting
 from offrl.data.recipes import Preparation
 from offrl.data.roles import NO_COLUMN, Columns, Parts, Roles
-from offrl.data.spaces import default_keys, flatten_obs, observed_space, scale_action
+from offrl.data.spaces import (
+    Space,
+    action_spec,
+    default_keys,
+    flatten_obs,
+    log_density_shift,
+    observed_space,
+    scale_action,
+)
 from offrl.data.steps import Recording, some_rows
 from offrl.errors import UserError
 from offrl.types import Steps
+
+LOG_ROUNDING = 1e-6  # by which the logarithm of a probability may come out above 0
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +54,7 @@ class FileData(Preparation):
     truncated: str | None
     episode: str | None  # what is equal within an episode
     order: str | None  # what grows within an episode: numbers or dates
-    probability: str | None  # of the logged action, under whoever chose it
+    probability: str | None  # of the logged action, under whoever chose it; a density in the units of the log
     log_prob: str | None  # its logarithm
     unmarked_end: Literal["terminated", "truncated"]  # what the end of an episode is without a flag
     action_kind: ActionSetting
@@ -105,7 +115,7 @@ class _Reading:
             terminated,
             truncated,
             flatten_obs(observation_space, keys, _whole(following)),
-            {**self._log_prob(row_order), **_left_out(obs, following, keys)},
+            {**self._log_prob(row_order, action_space), **_left_out(obs, following, keys)},
         )
         if chained:
             steps, row_order = self._without_ends(steps, truncated), row_order[~truncated]
@@ -153,9 +163,7 @@ class _Reading:
             )
         return np.arange(total)
 
-    def _look_at_times(
-        self, name: str, times: NDArray[Any], rank: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> None:
+    def _look_at_times(self, name: str, times: NDArray[Any], rank: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         """Refuse ties within an episode, and note where a counter skips; `rows` [steps] are those of the file."""
         later = np.flatnonzero(rank[1:] == rank[:-1]) + 1
         tied = later[times[later] == times[later - 1]]
@@ -268,23 +276,38 @@ class _Reading:
         )
         return episodes.without_ends(steps, lost)
 
-    def _log_prob(self, row_order: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        if names := self.roles.names("log_prob"):
-            value = self.roles.numbers(names[0])
-        elif names := self.roles.names("probability"):
-            probability = self.roles.numbers(names[0])
-            wrong = np.flatnonzero(~((probability > 0) & (probability <= 1)))
-            if len(wrong):
-                raise UserError(
-                    f"row {wrong[0]} of {self.recipe.path}, counted from 0, has {names[0]}={probability[wrong[0]]:g}: "
-                    f"the probability of what was done is above 0 and at most 1 (a density: dataset.log_prob); "
-                    f"{len(wrong):,} rows are not"
-                )
-            value = np.log(probability)
-        else:
+    def _log_prob(self, row_order: NDArray[np.int64], action_space: Space) -> dict[str, NDArray[np.float32]]:
+        """Of the logged actions [steps], where there is such a column; densities in the algorithms' units."""
+        role = self._likelihood_role()
+        if role is None:
             return {}
-        self.roles.expect(names[0], value, len(row_order))
-        return {"log_prob": value[row_order].astype(np.float32)}
+        name = self.roles.names(role)[0]
+        value = self.roles.numbers(name)
+        self.roles.expect(name, value, len(row_order))
+        if role == "probability":
+            right = "a probability is above 0 and at most 1 (a density: dataset.log_prob)"
+            self._refuse_likelihoods(name, value, ~((value > 0) & (value <= 1)), right)
+            value = np.log(value)
+        elif action_spec(action_space).kind != "continuous":
+            right = "the logarithm of a probability is at most 0 (a probability: dataset.probability)"
+            self._refuse_likelihoods(name, value, value > LOG_ROUNDING, right)
+        return {"log_prob": (value[row_order] + log_density_shift(action_space)).astype(np.float32)}
+
+    def _likelihood_role(self) -> str | None:
+        """The role that says how likely the actions were; one that the config names comes before one that is found."""
+        roles = "log_prob", "probability"
+        named = [role for role in roles if vars(self.recipe)[role] not in (None, NO_COLUMN)]
+        if len(named) > 1:
+            raise UserError("dataset.probability and dataset.log_prob say the same: name only one of them")
+        return next((role for role in (*named, *roles) if self.roles.names(role)), None)
+
+    def _refuse_likelihoods(self, name: str, value: NDArray[Any], wrong: NDArray[np.bool_], right: str) -> None:
+        rows = np.flatnonzero(wrong)
+        if len(rows):
+            raise UserError(
+                f"row {rows[0]} of {self.recipe.path}, counted from 0, has {name}={value[rows[0]]:g}: {right}; "
+                f"{len(rows):,} rows are wrong"
+            )
 
 
 def _sortable(ids: NDArray[Any]) -> NDArray[Any]:

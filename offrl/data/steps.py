@@ -113,7 +113,7 @@ def select(steps: Steps, episodes: NDArray[np.bool_]) -> Steps:
 
 
 def without_ends(steps: Steps, lost: NDArray[np.bool_]) -> Steps:
-    """Leave out the last steps of episodes that are marked in `lost` [steps]; those before them become truncated ends."""
+    """Leave out last steps of episodes, those marked in `lost` [steps]; the ones before them become truncated ends."""
     truncated, done = np.array(steps.truncated), steps.terminated | steps.truncated
     rows = np.flatnonzero(lost)
     before = rows[rows > 0] - 1

@@ -593,6 +593,37 @@ def test_a_minari_file_is_recognised(tmp_path: Path) -> None:
         read(tmp_path / "main_data.hdf5")
 
 
+def test_densities_are_converted_to_the_units_of_the_actions(tmp_path: Path) -> None:
+    """Uniform over a box: its density in [-1, 1] x [-1, 1] is 1/4, whatever the bounds."""
+    unit = np.random.default_rng(0).uniform(-1, 1, (12, 2))
+    arrays = d4rl(STEPS) | {"actions": (unit + 1) * [5.0, 0.5], "probability": np.full(12, 1 / 10)}
+    arrays.pop("infos/action_log_probs")
+    path = save(tmp_path / "log.npz", arrays)
+    bounds = {"action_low": [0.0, 0.0], "action_high": [10.0, 1.0]}
+    np.testing.assert_allclose(read(path, **bounds).steps.extra["log_prob"], -np.log(4), rtol=1e-6)
+    inferred = read(path)
+    low, high = (np.array(side) for side in (inferred.spec.action.low, inferred.spec.action.high))
+    expected = np.log(1 / 10) + np.log((high - low) / 2).sum()
+    np.testing.assert_allclose(inferred.steps.extra["log_prob"], expected, rtol=1e-6)
+
+
+def test_likelihoods_that_the_config_names_win(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, log_prob=np.full(12, -5.0), mu=np.full(12, 0.5))
+    for name in ({"probability": "mu"}, {"probability": "mu", "log_prob": "none"}):
+        np.testing.assert_allclose(read(path, **name).steps.extra["log_prob"], np.log(0.5))
+    assert (read(path).steps.extra["log_prob"] == -5.0).all()
+    with pytest.raises(UserError, match="name only one"):
+        read(path, probability="mu", log_prob="log_prob")
+
+
+def test_log_probabilities_above_0_name_their_row_in_the_file(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, log_prob=np.where(np.arange(12) == 3, 0.7, -0.7))
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(rows)]))
+    with pytest.raises(UserError, match=r"row 8 of .*log_prob=0\.7.*at most 0"):
+        read(path)
+
+
 @pytest.mark.parametrize("wrong", [0.0, 1.25, np.nan])
 def test_probabilities_that_are_none_name_their_row(tmp_path: Path, wrong: float) -> None:
     probability = np.full(len(CHOICES.reward), 0.5)
