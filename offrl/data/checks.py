@@ -40,7 +40,9 @@ def refuse_poison(recording: Recording, out_of_bounds: OutOfBounds) -> None:
 
 def check(recording: Recording, out_of_bounds: OutOfBounds) -> list[Finding]:
     """Every check: what reading had to guess, then the vital ones, without which the others make no sense."""
-    found = [Finding("warn", "guessed", note) for note in recording.metadata.get("notes", ())]
+    columns = recording.metadata.get("columns")
+    found = [] if columns is None else [Finding("ok", "columns", columns)]
+    found += [Finding("warn", "guessed", note) for note in recording.metadata.get("notes", ())]
     found += vital(recording, out_of_bounds)
     if any(finding.severity == "fail" and finding.check == "shapes" for finding in found):
         return found

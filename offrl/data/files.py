@@ -29,6 +29,7 @@ from offrl.data.steps import Recording, some_rows
 from offrl.errors import UserError
 from offrl.types import Steps
 
+EXACT_IDS = 1 << 53  # float64 holds every integer below
 LOG_ROUNDING = 1e-6  # by which the logarithm of a probability may come out above 0
 
 log = logging.getLogger(__name__)
@@ -119,9 +120,10 @@ class _Reading:
         )
         if chained:
             steps, row_order = self._without_ends(steps, truncated), row_order[~truncated]
-        for note in self.notes:
+        columns = self.roles.told()
+        for note in (f"columns {columns}", *self.notes):
             log.info("%s: %s", self.recipe.path, note)
-        metadata = {"source": str(self.recipe.path.name), "notes": self.notes}
+        metadata = {"source": str(self.recipe.path.name), "columns": columns, "notes": self.notes}
         fingerprint = episodes.fingerprint(steps)
         return Recording(steps, observation_space, action_space, keys, metadata, fingerprint, row_order, chained)
 
@@ -201,7 +203,15 @@ class _Reading:
     def _episode(self) -> NDArray[Any] | None:
         """What is equal within an episode, in every row; None where there is no such column."""
         names = self.roles.names("episode")
-        return self.roles.complete("episode", names[0], self.roles.values(names[0])) if names else None
+        if not names:
+            return None
+        ids = self.roles.complete("episode", names[0], self.roles.values(names[0]))
+        if ids.dtype.kind == "f" and np.abs(ids).max(initial=0) >= EXACT_IDS:
+            raise UserError(
+                f"column {names[0]} of {self.recipe.path} has floating-point numbers up to {np.abs(ids).max():.17g}, "
+                "which may be several ids rounded to one: store ids as text, such as 'e123', or as integers"
+            )
+        return ids
 
     def _ends(
         self, total: int, row_order: NDArray[np.int64], episode: NDArray[Any] | None
@@ -311,7 +321,8 @@ class _Reading:
 
 
 def _sortable(ids: NDArray[Any]) -> NDArray[Any]:
-    return ids.astype(str) if ids.dtype.kind == "O" else ids
+    """Ids that can be compared; `str` also takes bytes, which text is that is not UTF-8."""
+    return np.array(list(map(str, ids))) if ids.dtype.kind == "O" else ids
 
 
 def _take(parts: Parts, rows: NDArray[np.int64]) -> Parts:
