@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offrl.data import steps as episodes
-from offrl.data.steps import Recording
+from offrl.data.steps import Recording, some_rows
 from offrl.errors import UserError
 from offrl.types import ActionSpec, Spec, Steps
 
@@ -18,7 +18,7 @@ Severity = Literal["ok", "warn", "fail"]
 OutOfBounds = Literal["clip", "refuse"]
 
 TOLERANCE = 1e-4  # in units of [-1, 1]: rounding, not an action out of bounds
-SHOWN = 5  # row numbers that a message gives
+SHOWN = 5  # constant columns that a message names
 FEW_EPISODES = 3  # too few to call equal lengths suspicious
 
 
@@ -40,7 +40,9 @@ def refuse_poison(recording: Recording, out_of_bounds: OutOfBounds) -> None:
 
 def check(recording: Recording, out_of_bounds: OutOfBounds) -> list[Finding]:
     """Every check: what reading had to guess, then the vital ones, without which the others make no sense."""
-    found = [Finding("warn", "guessed", note) for note in recording.metadata.get("notes", ())]
+    columns = recording.metadata.get("columns")
+    found = [] if columns is None else [Finding("ok", "columns", columns)]
+    found += [Finding("warn", "guessed", note) for note in recording.metadata.get("notes", ())]
     found += vital(recording, out_of_bounds)
     if any(finding.severity == "fail" and finding.check == "shapes" for finding in found):
         return found
@@ -181,6 +183,8 @@ def _order(recording: Recording) -> Finding:
             f"({_some(broken, recording)}): rows out of order, missing, or of different episodes without an end "
             "between them",
         )
+    if recording.chained:
+        return Finding("ok", "order", "not to be checked: the log has no successors, so the following rows are taken")
     return Finding("ok", "order", "every step begins where the one before it ended")
 
 
@@ -267,9 +271,6 @@ def _rows_with(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def _some(rows: NDArray[np.int64], recording: Recording) -> str:
     """The first of these rows by their numbers in the log, where the first step is row 0."""
-    place = ""
-    if recording.rows is not None:
-        rows = np.sort(recording.rows[rows])
-        place = f" of {recording.metadata.get('source', 'the file')}"
-    shown = ", ".join(map(str, rows[:SHOWN])) + (" …" if len(rows) > SHOWN else "")
-    return f"row{'s' if len(rows) > 1 else ''} {shown}{place}, counted from 0"
+    if recording.rows is None:
+        return some_rows(rows)
+    return some_rows(recording.rows[rows], f" of {recording.metadata.get('source', 'the file')}")

@@ -16,10 +16,21 @@ from offrl.data.formats import read_columns, verify
 from offrl.data.inference import ActionGuess, ActionSetting
 from offrl.data.recipes import Preparation
 from offrl.data.roles import NO_COLUMN, Columns, Parts, Roles
-from offrl.data.spaces import default_keys, flatten_obs, observed_space, scale_action
-from offrl.data.steps import Recording
+from offrl.data.spaces import (
+    Space,
+    action_spec,
+    default_keys,
+    flatten_obs,
+    log_density_shift,
+    observed_space,
+    scale_action,
+)
+from offrl.data.steps import Recording, some_rows
 from offrl.errors import UserError
 from offrl.types import Steps
+
+EXACT_IDS = 1 << 53  # float64 holds every integer below
+LOG_ROUNDING = 1e-6  # by which the logarithm of a probability may come out above 0
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +55,7 @@ class FileData(Preparation):
     truncated: str | None
     episode: str | None  # what is equal within an episode
     order: str | None  # what grows within an episode: numbers or dates
-    probability: str | None  # of the logged action, under whoever chose it
+    probability: str | None  # of the logged action, under whoever chose it; a density in the units of the log
     log_prob: str | None  # its logarithm
     unmarked_end: Literal["terminated", "truncated"]  # what the end of an episode is without a flag
     action_kind: ActionSetting
@@ -91,7 +102,8 @@ class _Reading:
         if obs is None:
             raise self.roles.none_found("obs")
         following = self.roles.observations("next_obs")
-        obs, following, known = self._successors(obs, following, total, row_order, terminated | truncated)
+        chained = following is None and all(len(part) == total for part in obs.values())
+        obs, following = self._successors(obs, following, total, row_order, terminated | truncated)
         known_bounds = self.recipe.action_low, self.recipe.action_high
         guess = ActionGuess(self.recipe.action_kind, self.recipe.choices, *known_bounds, self.notes)
         action_space = guess.space(action)
@@ -104,15 +116,16 @@ class _Reading:
             terminated,
             truncated,
             flatten_obs(observation_space, keys, _whole(following)),
-            {**self._log_prob(row_order), **_left_out(obs, following, keys)},
+            {**self._log_prob(row_order, action_space), **_left_out(obs, following, keys)},
         )
-        kept = terminated | known
-        steps = self._drop(steps, kept)
-        for note in self.notes:
+        if chained:
+            steps, row_order = self._without_ends(steps, truncated), row_order[~truncated]
+        columns = self.roles.told()
+        for note in (f"columns {columns}", *self.notes):
             log.info("%s: %s", self.recipe.path, note)
-        metadata = {"source": str(self.recipe.path.name), "notes": self.notes}
+        metadata = {"source": str(self.recipe.path.name), "columns": columns, "notes": self.notes}
         fingerprint = episodes.fingerprint(steps)
-        return Recording(steps, observation_space, action_space, keys, metadata, fingerprint, row_order[kept])
+        return Recording(steps, observation_space, action_space, keys, metadata, fingerprint, row_order, chained)
 
     def _reward(self) -> NDArray[np.float32]:
         name = self.roles.one("reward")
@@ -142,13 +155,36 @@ class _Reading:
         if order:
             times = self.roles.times(order[0])
             self.roles.expect(order[0], times, total)
-            return np.lexsort((times, rank))
+            rows = np.lexsort((times, rank))
+            self._look_at_times(order[0], times[rows], rank[rows], rows)
+            return rows
         if (np.diff(rank) < 0).any():
             raise UserError(
                 f"rows of different episodes alternate in {self.recipe.path}: name the column that orders "
                 "them, dataset.order=…"
             )
         return np.arange(total)
+
+    def _look_at_times(self, name: str, times: NDArray[Any], rank: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        """Refuse ties within an episode, and note where a counter skips; `rows` [steps] are those of the file."""
+        later = np.flatnonzero(rank[1:] == rank[:-1]) + 1
+        tied = later[times[later] == times[later - 1]]
+        if len(tied):
+            raise UserError(
+                f"{len(tied):,} rows of {self.recipe.path} have the same {name} as another row of their episode "
+                f"({some_rows(rows[tied])}), so nothing says which comes first: remove rows that are there twice, or "
+                f"name another column, dataset.order=…, or none if the rows are in order, dataset.order={NO_COLUMN}"
+            )
+        if times.dtype.kind not in "iu" or not len(later):
+            return
+        steps = np.subtract(times[later], times[later - 1], dtype=np.int64)
+        unit = np.gcd.reduce(steps)
+        skipped = later[steps > unit]
+        if len(skipped) and np.median(steps) <= 2 * unit:  # else it is no counter but a clock
+            self.notes.append(
+                f"{name} skips values within episodes before {len(skipped):,} rows ({some_rows(rows[skipped])}): are "
+                "rows missing?"
+            )
 
     def _in_time(self, total: int) -> NDArray[np.int64]:
         """Rows in the order that is asked for, where nothing tells episodes apart: as they are, if none is."""
@@ -167,7 +203,15 @@ class _Reading:
     def _episode(self) -> NDArray[Any] | None:
         """What is equal within an episode, in every row; None where there is no such column."""
         names = self.roles.names("episode")
-        return self.roles.complete("episode", names[0], self.roles.values(names[0])) if names else None
+        if not names:
+            return None
+        ids = self.roles.complete("episode", names[0], self.roles.values(names[0]))
+        if ids.dtype.kind == "f" and np.abs(ids).max(initial=0) >= EXACT_IDS:
+            raise UserError(
+                f"column {names[0]} of {self.recipe.path} has floating-point numbers up to {np.abs(ids).max():.17g}, "
+                "which may be several ids rounded to one: store ids as text, such as 'e123', or as integers"
+            )
+        return ids
 
     def _ends(
         self, total: int, row_order: NDArray[np.int64], episode: NDArray[Any] | None
@@ -178,7 +222,14 @@ class _Reading:
         cut = nothing.copy() if truncated is None else truncated[row_order] & ~over
         if episode is not None:
             ids = episode[row_order]
-            unmarked = np.append(ids[1:] != ids[:-1], True) & ~over & ~cut
+            last = np.append(ids[1:] != ids[:-1], True)
+            early, unmarked = (over | cut) & ~last, last & ~over & ~cut
+            if early.any():
+                self.notes.append(
+                    f"{int(early.sum()):,} ends are flagged before the last row of their episode "
+                    f"({some_rows(row_order[early])}): taken as ends of episodes of their own, but flags that slipped "
+                    "by a row look like this"
+                )
             guess = self.recipe.unmarked_end if terminated is None else "truncated"
             (over if guess == "terminated" else cut)[unmarked] = True
             if unmarked.any():
@@ -198,20 +249,25 @@ class _Reading:
         total: int,
         row_order: NDArray[np.int64],
         done: NDArray[np.bool_],
-    ) -> tuple[Parts, Parts, NDArray[np.bool_]]:
-        """Observation and successor of each step, and which successors are known."""
+    ) -> tuple[Parts, Parts]:
+        """Observation and successor of each step; without anything better, the last one of an episode is its own."""
         rows = {len(part) for part in obs.values()}
         count = int(done.sum())
         if following is not None and rows == {total}:
             for name, part in following.items():
                 self.roles.expect(f"next_obs {name}".strip(), part, total)
-            return _take(obs, row_order), _take(following, row_order), np.ones(total, np.bool_)
+            return _take(obs, row_order), _take(following, row_order)
         if rows == {total + count} and count:  # every episode shows its last observation too
+            if (row_order[1:] < row_order[:-1]).any():
+                raise UserError(
+                    f"{self.recipe.path} has its steps out of order and one observation more than actions in each "
+                    "episode, so nothing says which observation belongs to which step: store the steps in order"
+                )
             self.notes.append(
                 f"observations have one row more than actions in each of {count:,} episodes: taken as the last one"
             )
             at = np.arange(total) + np.cumsum(done) - done
-            return _take(obs, at), _take(obs, at + 1), np.ones(total, np.bool_)
+            return _take(obs, at), _take(obs, at + 1)
         if rows != {total}:
             raise UserError(
                 f"{self.recipe.path} contradicts itself: {sorted(rows)} rows of observations beside {total:,} actions "
@@ -219,44 +275,54 @@ class _Reading:
             )
         ordered = _take(obs, row_order)
         nearest = np.where(done, np.arange(total), np.minimum(np.arange(total) + 1, total - 1))
-        return ordered, _take(ordered, nearest), ~done
+        return ordered, _take(ordered, nearest)
 
-    def _drop(self, steps: Steps, kept: NDArray[np.bool_]) -> Steps:
+    def _without_ends(self, steps: Steps, lost: NDArray[np.bool_]) -> Steps:
         """Leave out last steps whose successor nobody logged; the steps before them become the ends."""
-        if kept.all():
+        if not lost.any():
             return steps
         self.notes.append(
-            f"{int((~kept).sum()):,} last steps of truncated episodes are left out: their successor is not logged"
+            f"{int(lost.sum()):,} last steps of truncated episodes are left out: their successor is not logged"
         )
-        truncated = np.array(steps.truncated)
-        lost = np.flatnonzero(~kept)
-        before = lost[lost > 0] - 1
-        done = steps.terminated | steps.truncated
-        truncated[before[~done[before]]] = True
-        named = episodes.arrays(steps) | {"truncated": truncated}
-        return episodes.from_arrays({name: value[kept] for name, value in named.items()})
+        return episodes.without_ends(steps, lost)
 
-    def _log_prob(self, row_order: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        if names := self.roles.names("log_prob"):
-            value = self.roles.numbers(names[0])
-        elif names := self.roles.names("probability"):
-            probability = self.roles.numbers(names[0])
-            wrong = np.flatnonzero(~((probability > 0) & (probability <= 1)))
-            if len(wrong):
-                raise UserError(
-                    f"row {wrong[0]} of {self.recipe.path}, counted from 0, has {names[0]}={probability[wrong[0]]:g}: "
-                    f"the probability of what was done is above 0 and at most 1 (a density: dataset.log_prob); "
-                    f"{len(wrong):,} rows are not"
-                )
-            value = np.log(probability)
-        else:
+    def _log_prob(self, row_order: NDArray[np.int64], action_space: Space) -> dict[str, NDArray[np.float32]]:
+        """Of the logged actions [steps], where there is such a column; densities in the algorithms' units."""
+        role = self._likelihood_role()
+        if role is None:
             return {}
-        self.roles.expect(names[0], value, len(row_order))
-        return {"log_prob": value[row_order].astype(np.float32)}
+        name = self.roles.names(role)[0]
+        value = self.roles.numbers(name)
+        self.roles.expect(name, value, len(row_order))
+        if role == "probability":
+            right = "a probability is above 0 and at most 1 (a density: dataset.log_prob)"
+            self._refuse_likelihoods(name, value, ~((value > 0) & (value <= 1)), right)
+            value = np.log(value)
+        elif action_spec(action_space).kind != "continuous":
+            right = "the logarithm of a probability is at most 0 (a probability: dataset.probability)"
+            self._refuse_likelihoods(name, value, value > LOG_ROUNDING, right)
+        return {"log_prob": (value[row_order] + log_density_shift(action_space)).astype(np.float32)}
+
+    def _likelihood_role(self) -> str | None:
+        """The role that says how likely the actions were; one that the config names comes before one that is found."""
+        roles = "log_prob", "probability"
+        named = [role for role in roles if vars(self.recipe)[role] not in (None, NO_COLUMN)]
+        if len(named) > 1:
+            raise UserError("dataset.probability and dataset.log_prob say the same: name only one of them")
+        return next((role for role in (*named, *roles) if self.roles.names(role)), None)
+
+    def _refuse_likelihoods(self, name: str, value: NDArray[Any], wrong: NDArray[np.bool_], right: str) -> None:
+        rows = np.flatnonzero(wrong)
+        if len(rows):
+            raise UserError(
+                f"row {rows[0]} of {self.recipe.path}, counted from 0, has {name}={value[rows[0]]:g}: {right}; "
+                f"{len(rows):,} rows are wrong"
+            )
 
 
 def _sortable(ids: NDArray[Any]) -> NDArray[Any]:
-    return ids.astype(str) if ids.dtype.kind == "O" else ids
+    """Ids that can be compared; `str` also takes bytes, which text is that is not UTF-8."""
+    return np.array(list(map(str, ids))) if ids.dtype.kind == "O" else ids
 
 
 def _take(parts: Parts, rows: NDArray[np.int64]) -> Parts:

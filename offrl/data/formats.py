@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from offrl.errors import UserError
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".npy", ".yaml", ".yml"}
+INT64 = 1 << 63  # int64 holds what is below
 LOOKED_AT = 1 << 20  # bytes of a CSV file that show how its cells are separated
 
 
@@ -90,13 +94,28 @@ def _read_csv(path: Path, header: Sequence[str] | None, notes: list[str]) -> dic
         raise _damaged(path, error) from error
     if separator == ";":
         notes.append(f"cells are separated by ';', and numbers have a decimal {'comma' if point == ',' else 'point'}")
-    names = cast("list[str]", table.column_names)
+    names = _names(table, path)
     if any(is_number(name.replace(point, ".")) for name in names):
         raise UserError(
             f"dataset.path={path} begins with {', '.join(names[:4])} …: numbers, not names, so it has no header; "
             "name its columns with dataset.header=[obs_0,obs_1,…]"
         )
-    return _table_columns(table, path)
+    _refuse_twins(table, path)
+    return _table_columns(_with_long_integers(table, partial(_csv_table, path, header, separator, point)), path)
+
+
+def _names(table: Any, path: Path) -> list[str]:
+    """Names of the columns; in a CSV file they may not even be text."""
+    try:
+        return cast("list[str]", table.column_names)
+    except UnicodeDecodeError as error:
+        raise UserError(f"dataset.path={path}: the names of its columns are not UTF-8: save it as UTF-8") from error
+
+
+def _refuse_twins(table: Any, path: Path) -> None:
+    for name, count in Counter(_names(table, path)).items():
+        if count > 1:
+            raise UserError(f"dataset.path={path} has {count} columns of the name {name!r}: rename them")
 
 
 def _separators(path: Path) -> tuple[str, str]:
@@ -104,14 +123,19 @@ def _separators(path: Path) -> tuple[str, str]:
     from pyarrow import input_stream
 
     with input_stream(str(path)) as stream:  # unpacks what is compressed
-        start = stream.read(LOOKED_AT).decode("utf-8", "replace")
+        begin = stream.read(LOOKED_AT)
+    if b"\0" in begin:
+        raise UserError(f"dataset.path={path} is UTF-16, UTF-32 or no text at all: save it as UTF-8")
+    start = begin.decode("utf-8", "replace")
     first_line = start.partition("\n")[0]
     separator = max(",;\t", key=first_line.count)
     decimal_comma = separator == ";" and re.search(r"(^|;)-?\d*,\d+(;|\r?$)", start, re.MULTILINE)
     return separator, "," if decimal_comma else "."
 
 
-def _csv_table(path: Path, header: Sequence[str] | None, separator: str, point: str, threads: bool = True) -> Any:
+def _csv_table(
+    path: Path, header: Sequence[str] | None, separator: str, point: str, threads: bool = True, **conversion: Any
+) -> Any:
     from pyarrow import ArrowInvalid, csv
 
     try:
@@ -119,16 +143,34 @@ def _csv_table(path: Path, header: Sequence[str] | None, separator: str, point: 
             path,
             csv.ReadOptions(use_threads=threads, column_names=list(header) if header else None),
             csv.ParseOptions(delimiter=separator),
-            csv.ConvertOptions(decimal_point=point),
+            csv.ConvertOptions(decimal_point=point, **conversion),
         )
     except ArrowInvalid as error:
         if threads:  # without them the message has the number of the row
-            return _csv_table(path, header, separator, point, threads=False)
+            return _csv_table(path, header, separator, point, threads=False, **conversion)
         raise UserError(
             f"dataset.path={path} cannot be read: {error}; rows are counted from 1 there, the header among them, and "
             f"each should have as many cells as the first, separated by {separator!r}: correct it, or, if it is the "
             "last row and incomplete, fetch the file again"
         ) from error
+
+
+def _with_long_integers(table: Any, read: Callable[..., Any]) -> Any:
+    """The same table; whole numbers that Arrow made floating-point, for int64 does not hold them, become uint64."""
+    import pyarrow as pa
+
+    for place, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if pa.types.is_floating(column.type) and _largest(column) >= INT64:
+            with suppress(UserError):  # some are negative, broken, or larger still
+                whole = read(include_columns=[name], column_types={name: pa.uint64()})
+                table = table.set_column(place, name, whole[name])
+    return table
+
+
+def _largest(column: Any) -> float:
+    from pyarrow import compute
+
+    return compute.call_function("max", [column]).as_py() or 0.0
 
 
 def is_number(value: Any) -> bool:
@@ -144,27 +186,31 @@ def _read_parquet(path: Path) -> dict[str, NDArray[Any]]:
     from pyarrow import ArrowInvalid, parquet
 
     try:
-        return _table_columns(parquet.read_table(path), path)
+        table = parquet.read_table(path)
     except (ArrowInvalid, OSError) as error:
         raise _damaged(path, error) from error
+    _refuse_twins(table, path)
+    return _table_columns(table, path)
 
 
 def _table_columns(table: Any, path: Path) -> dict[str, NDArray[Any]]:
-    """Columns of an Arrow table; empty cells become NaN, lists of equal length a second axis."""
+    """Columns of an Arrow table; empty cells become NaN, decimals float64, lists of equal length a further axis."""
+    return {name: _values(table[name].combine_chunks(), name, path) for name in table.column_names}
+
+
+def _values(column: Any, name: str, path: Path) -> NDArray[Any]:
+    import pyarrow as pa
     from pyarrow import types
 
-    columns: dict[str, NDArray[Any]] = {}
-    for name in table.column_names:
-        column = table[name].combine_chunks()
-        if types.is_list(column.type) or types.is_fixed_size_list(column.type):
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            lengths = column.value_lengths().unique().to_pylist()
-            if len(lengths) > 1 or None in lengths:
-                raise UserError(f"dataset.path={path}: the lists in column {name} differ in length")
-            columns[name] = flat.reshape(len(column), *lengths)
-        else:
-            columns[name] = column.to_numpy(zero_copy_only=False)
-    return columns
+    if types.is_list(column.type) or types.is_large_list(column.type) or types.is_fixed_size_list(column.type):
+        lengths = column.value_lengths().unique().to_pylist()
+        if len(lengths) > 1 or None in lengths:
+            raise UserError(f"dataset.path={path}: the lists in column {name} differ in length")
+        inner = _values(column.flatten(), name, path)
+        return inner.reshape(len(column), *lengths, *inner.shape[1:])
+    if types.is_decimal(column.type):
+        column = column.cast(pa.float64())
+    return column.to_numpy(zero_copy_only=False)
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:

@@ -55,6 +55,9 @@ class ActionGuess:
         return "continuous"
 
     def _choices(self, action: NDArray[Any]) -> int:
+        missing = np.flatnonzero(np.isnan(action))
+        if len(missing):
+            raise UserError(f"{len(missing):,} rows have no action, the first is row {missing[0]}, counted from 0")
         if not np.array_equal(action, np.round(action)) or action.min() < 0:
             raise UserError(f"discrete actions must be 0, 1, 2 …; they are {action.min()} … {action.max()}")
         return self.choices or int(action.max()) + 1

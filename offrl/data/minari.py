@@ -30,6 +30,7 @@ from offrl.data.spaces import (
     Space,
     default_keys,
     flatten_obs,
+    log_density_shift,
     obs_spec,
     scale_action,
     subspaces,
@@ -38,6 +39,8 @@ from offrl.data.spaces import (
 from offrl.data.steps import Recording
 from offrl.errors import UserError
 from offrl.types import Steps
+
+AUTHOR = ["offrl"]  # how a dataset says that it was written here
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +76,15 @@ def read(dataset_id: str, *, download: bool = False, obs_keys: Sequence[str] = (
     obs_spec(dataset.observation_space, keys)  # refuses what has no flat form, before anything is read
     metadata = _metadata(folder)
     cache = cache_folder(dataset_id)
-    place = cache / f"steps-{store.content_key([], *keys)}"
+    units = () if _own(metadata) else ("log_prob scaled",)  # part of the name: caches of older versions have it not
+    place = cache / f"steps-{store.content_key([], *keys, *units)}"
     found = store.open_steps(place)
     if found is None:
         _verify(folder, metadata)
         found = _build(dataset, keys, metadata, place)
     spaces_ = dataset.observation_space, dataset.action_space
-    return Recording(found[0], *spaces_, keys, metadata, found[1]["fingerprint"])
+    chained = bool(metadata.get("chained"))
+    return Recording(found[0], *spaces_, keys, metadata, found[1]["fingerprint"], chained=chained)
 
 
 def cache_folder(dataset_id: str) -> Path:
@@ -105,9 +110,9 @@ def write(
 ) -> Path:
     """Write `steps` as a Minari dataset, whole or not at all, and return its folder.
 
-    Observations and actions go back to the environment's own form. Parts of a Dict that `obs_keys` leaves out
-    are kept if `steps.extra` has them, as `obs/<key>` and `next_obs/<key>`; else the dataset's observation
-    space goes without them.
+    Observations and actions go back to the environment's own form; `log_prob` stays that of actions in [-1, 1].
+    Parts of a Dict that `obs_keys` leaves out are kept if `steps.extra` has them, as `obs/<key>` and
+    `next_obs/<key>`; else the dataset's observation space goes without them.
 
     Args:
         observation_space, action_space: the environment's; `obs_keys` as when the steps were recorded.
@@ -178,6 +183,11 @@ def _metadata(folder: Path) -> dict[str, Any]:
     return MinariStorage.read_raw_metadata(folder / "data")
 
 
+def _own(metadata: Mapping[str, Any]) -> bool:
+    """Whether `write` wrote it: then `log_prob` is of actions in [-1, 1], else in the units of the actions there."""
+    return metadata.get("author") == AUTHOR
+
+
 def _verify(folder: Path, metadata: Mapping[str, Any]) -> None:
     """Compare the main file with the size and checksum that were noted when it was written, where they were."""
     file = folder / "data" / MAIN_FILE
@@ -223,10 +233,13 @@ def _assemble(
 ) -> Steps:
     """Read every episode into arrays that `new` makes, once."""
     total, place = int(metadata["total_steps"]), dataset.spec.data_path
+    shift = 0.0 if _own(metadata) else log_density_shift(dataset.action_space)
     arrays: dict[str, NDArray[Any]] = {}
     at = 0
     for number, episode in enumerate(_episodes(dataset)):
         rows = _rows(episode, dataset, obs_keys, f"{place}: episode {number}")
+        if "extra.log_prob" in rows:
+            rows["extra.log_prob"] = rows["extra.log_prob"] + shift
         if not arrays:
             arrays = {name: new(name, (total, *value.shape[1:]), value.dtype) for name, value in rows.items()}
         length = len(rows["reward"])
@@ -310,7 +323,7 @@ def _complete_metadata(
         "total_episodes": len(episodes.ends(steps)),
         "total_steps": len(steps),
         "dataset_size": round(main.stat().st_size / 1e6, 1),
-        "author": ["offrl"],
+        "author": AUTHOR,
         "author_email": [],
         "minari_version": importlib.metadata.version("minari"),
         "main_file": {"size": main.stat().st_size, "sha256": _sha256(main)},

@@ -71,8 +71,8 @@ class Preparation(ABC):
         """
         recording = self.read()
         refuse_poison(recording, self.out_of_bounds)
-        steps = reinterpret_timeouts(clip_actions(recording.steps, recording.spec), self.timeouts_at)
-        steps = self._choose(steps)
+        recording = reinterpret_timeouts(recording, self.timeouts_at)
+        steps = self._choose(clip_actions(recording.steps, recording.spec))
         returns = episodes.returns(steps)
         scale = self.reward_scale
         if self.normalize_reward == "return_range":
@@ -158,12 +158,20 @@ def clip_actions(steps: Steps, spec: Spec) -> Steps:
     return replace(steps, action=np.clip(steps.action, -limit, limit))
 
 
-def reinterpret_timeouts(steps: Steps, length: int | None) -> Steps:
-    """Let episodes that terminate after exactly `length` steps be truncated instead."""
+def reinterpret_timeouts(recording: Recording, length: int | None) -> Recording:
+    """Let episodes that terminate after exactly `length` steps be truncated instead.
+
+    Where successors were not logged, their last steps go: nothing is known of what value to bootstrap from.
+    """
     if length is None:
-        return steps
+        return recording
+    steps = recording.steps
     ends = episodes.ends(steps)
-    limited = ends[(episodes.lengths(steps) == length) & steps.terminated[ends]]
-    terminated, truncated = np.array(steps.terminated), np.array(steps.truncated)
-    terminated[limited], truncated[limited] = False, True
-    return replace(steps, terminated=terminated, truncated=truncated)
+    limited = np.zeros(len(steps), np.bool_)
+    limited[ends[episodes.lengths(steps) == length]] = True
+    limited &= steps.terminated
+    if recording.chained:
+        rows = np.arange(len(steps)) if recording.rows is None else recording.rows
+        return replace(recording, steps=episodes.without_ends(steps, limited), rows=rows[~limited])
+    terminated, truncated = steps.terminated & ~limited, steps.truncated | limited
+    return replace(recording, steps=replace(steps, terminated=terminated, truncated=truncated))

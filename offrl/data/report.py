@@ -82,11 +82,18 @@ def print_findings(console: Console, findings: Sequence[Finding]) -> None:
 def print_histogram(console: Console, returns: NDArray[np.float64]) -> None:
     """Returns of the episodes as bars of text."""
     returns = returns[np.isfinite(returns)]
-    counts, edges = np.histogram(returns, bins=min(BARS, max(1, len(returns))))
+    counts, edges = np.histogram(returns, _edges(returns, BARS))
     console.print(Text("returns of the episodes", "bold"))
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         bar = "█" * int(np.ceil(WIDTH * count / max(counts.max(), 1)))
         console.print(Text(f"{low:10.4g} … {high:<10.4g} {bar} {count:,}"))
+
+
+def _edges(returns: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """Edges of at most `most` bins; of one where returns differ in their last bits only."""
+    whole = np.histogram_bin_edges(returns, 1)
+    parts = np.linspace(whole[0], whole[-1], min(most, max(1, len(returns))) + 1)
+    return parts if (np.diff(parts) > 0).all() else whole
 
 
 def save(folder: Path, facts: Mapping[str, Any], findings: Sequence[Finding], returns: NDArray[np.float64]) -> None:
@@ -99,7 +106,7 @@ def save(folder: Path, facts: Mapping[str, Any], findings: Sequence[Finding], re
     returns = returns[np.isfinite(returns)]
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(returns, bins=min(50, max(1, len(returns))), color="tab:blue")
+    axes.hist(returns, _edges(returns, 50).tolist(), color="tab:blue")
     title = f"{len(returns):,} episodes" + (f", mean {returns.mean():.4g}" if len(returns) else "")
     axes.set(xlabel="return of an episode", ylabel="episodes", title=title)
     with aside(folder / "returns.png") as fresh:

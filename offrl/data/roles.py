@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -19,7 +19,8 @@ from offrl.errors import UserError
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 Parts: TypeAlias = dict[str, NDArray[Any]]  # of a Dict observation by key; a plain one is its own part, of key ""
 
-# What a column may be called where the config names none, the likeliest first; * stands for anything.
+# What a column may be called where the config names none, the likeliest first; * stands for anything, but for actions
+# for numbers only: columns such as action_id and action_prob are no vector.
 USUAL = {
     "obs": (
         "observations",
@@ -49,6 +50,7 @@ USUAL = {
     "log_prob": ("infos/action_log_probs", "log_prob", "log_probs", "logprob"),
     "probability": ("probability", "propensity", "behavior_probability"),
 }
+LISTED = 6  # columns that a message names before it abbreviates
 EXACT = 1 << 24  # float32 holds every integer below
 NO_COLUMN = "none"  # how the config says that nothing plays a role
 
@@ -69,6 +71,19 @@ class Roles:
         self.columns = columns
         self.chosen = chosen
         self.notes = notes
+        self.guessed: dict[str, list[str]] = {}  # columns by role, of roles that were asked for
+
+    def told(self) -> str:
+        """Which columns were taken for which role by their names alone, and which play none."""
+        guessed = [f"{role} = {_brief(names)}" for role, names in self.guessed.items() if names]
+        played = {name for names in self.guessed.values() for name in names}.union(*map(self._named, USUAL))
+        unused = [name for name in self.columns if name not in played]
+        taken = f"taken by their names: {'; '.join(guessed)}" if guessed else "taken as the config names them"
+        return f"{taken}; not used: {_brief(unused)}" if unused else taken
+
+    def _named(self, role: str) -> set[str]:
+        """Columns that the config names for a role."""
+        return {name for pattern in self._patterns(role) for name in self._matching(pattern)}
 
     def expect(self, name: str, values: NDArray[Any], total: int) -> None:
         """Raise `UserError` unless there are `total` rows."""
@@ -78,9 +93,10 @@ class Roles:
     def names(self, role: str) -> list[str]:
         """Columns of a role: those that the config asks for, or the first usual name that is free."""
         if self.chosen[role] is None:
-            taken = self._taken(role)
-            free = ([name for name in self._matching(pattern) if name not in taken] for pattern in USUAL[role])
-            return next((names for names in free if names), [])
+            taken, star = self._taken(role), r"\d+" if role == "action" else ".*"
+            free = ([name for name in self._matching(pattern, star) if name not in taken] for pattern in USUAL[role])
+            self.guessed[role] = next((names for names in free if names), [])
+            return self.guessed[role]
         found = {pattern: self._matching(pattern) for pattern in self._patterns(role)}
         for pattern, names in found.items():
             if not names:
@@ -96,11 +112,14 @@ class Roles:
     def _taken(self, role: str) -> set[str]:
         """Columns that the config names for other roles; time may well be observed, and order the rows too."""
         others = USUAL.keys() - {role} - ({"obs"} if role == "order" else set())
-        return {name for other in others for pattern in self._patterns(other) for name in self._matching(pattern)}
+        return set[str]().union(*map(self._named, others))
 
-    def _matching(self, pattern: str) -> list[str]:
-        names = [name for name in self.columns if fnmatch.fnmatchcase(name, pattern)]
-        return sorted(names, key=_natural) if "*" in pattern else names
+    def _matching(self, pattern: str, star: str = ".*") -> list[str]:
+        """The column of this name, or those that a pattern describes, in which `*` alone is special."""
+        if pattern in self.columns or "*" not in pattern:
+            return [pattern] if pattern in self.columns else []
+        described = re.compile(star.join(map(re.escape, pattern.split("*"))), re.DOTALL)
+        return sorted(filter(described.fullmatch, self.columns), key=_natural)
 
     def all(self) -> str:
         """All columns, for messages."""
@@ -137,6 +156,7 @@ class Roles:
         """A column that tells early from late: numbers, dates, or text that says dates as ISO 8601 does."""
         values = _as_dates(self.values(name))
         if values.dtype.kind not in "biufmM":
+            self._refuse_mixed_zones(name)
             wrong = self._first_wrong(name, _is_date)
             raise UserError(
                 f"column {name} of {self.path} is neither numbers nor dates ({wrong}), so it cannot order the rows: "
@@ -152,6 +172,17 @@ class Roles:
             return "it is empty"
         worst = int(np.argmax([0 if right(value) else 1 if _is_missing(value) else 2 for value in flat]))
         return f"row {worst // (flat.size // len(values))}, counted from 0, has {str(flat[worst])!r}"
+
+    def _refuse_mixed_zones(self, name: str) -> None:
+        values = self.columns[name].ravel()
+        if not all(map(_is_date, values)):
+            return
+        zoned = np.array([datetime.fromisoformat(str(value)).tzinfo is not None for value in values])
+        if zoned.any() and not zoned.all():
+            raise UserError(
+                f"column {name} of {self.path} mixes dates with a time zone, as in row {zoned.argmax()}, counted from "
+                f"0, and without, as in row {zoned.argmin()}: give all of them a zone, or none"
+            )
 
     def numbers(self, name: str) -> NDArray[Any]:
         """A column, which must be numbers."""
@@ -188,6 +219,12 @@ class Roles:
             return {name.rpartition("/")[2]: _as_floats(self.numbers(name)) for name in names}
         joined = self.join(role)
         return None if joined is None else {"": _as_floats(joined if joined.ndim > 1 else joined[:, None])}
+
+
+def _brief(names: Sequence[str]) -> str:
+    if len(names) <= LISTED:
+        return ", ".join(names)
+    return f"{', '.join(names[:2])} … {names[-1]} ({len(names):,})"
 
 
 def _is_date(value: Any) -> bool:

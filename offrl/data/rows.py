@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from offrl.errors import UserError
 from offrl.types import Batch, Spec
 
 EXACT = 1 << 24  # float32 holds every integer below
@@ -27,7 +28,11 @@ class Layout:
     context: int = 0  # steps of one episode in each row of a batch; 0: rows are single transitions
 
     def __post_init__(self) -> None:
-        assert all(choices < EXACT for choices in self.spec.action.choices), "too many choices for a float32 column"
+        if any(choices >= EXACT for choices in self.spec.action.choices):
+            raise UserError(
+                f"actions have {max(self.spec.action.choices):,} choices, and must have fewer than {EXACT:,}: renumber "
+                "those that there are from 0 on, without gaps"
+            )
 
     @cached_property
     def frame(self) -> tuple[int, ...]:

@@ -110,6 +110,14 @@ def scale_action(space: Space, raw: Array) -> NDArray[np.float32] | NDArray[np.i
     return ((raw.reshape(len(raw), -1).astype(np.float64) - center) / half).astype(np.float32)
 
 
+def log_density_shift(space: Space) -> float:
+    """What turns the log-density of an action in the units of `space` into that of the scaled one: the sum of
+    log((high - low) / 2) over bounded coordinates (change of variables). 0 where actions are discrete.
+    """
+    spec = action_spec(space)
+    return float(np.log(_center_and_half(spec)[1]).sum()) if spec.kind == "continuous" else 0.0
+
+
 def unscale_action(space: Space, action: Array) -> Array:
     """The inverse of `scale_action`: [N, *space.shape] in the space's type, clipped to its bounds."""
     raw = logged_action(space, action).reshape(len(action), *cast("tuple[int, ...]", space.shape))

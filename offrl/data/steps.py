@@ -14,6 +14,7 @@ from offrl.data.spaces import Space, action_spec, obs_spec
 from offrl.types import Spec, Steps
 
 CHUNK = 1 << 24  # bytes handled at a time, so that sets larger than memory pass through
+SHOWN = 5  # row numbers that a message gives
 FIELDS = ("obs", "action", "reward", "terminated", "truncated", "next_obs")
 
 
@@ -28,6 +29,7 @@ class Recording:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     fingerprint: str = ""  # sha256 of the steps
     rows: NDArray[np.int64] | None = None  # of each step in its file [steps], from 0; none: they are those of `steps`
+    chained: bool = False  # successors are the following rows: where a step terminates, `next_obs` just repeats `obs`
 
     @property
     def spec(self) -> Spec:
@@ -108,6 +110,22 @@ def select(steps: Steps, episodes: NDArray[np.bool_]) -> Steps:
         return steps
     rows = np.repeat(episodes, lengths(steps))
     return from_arrays({name: value[rows] for name, value in arrays(steps).items()})
+
+
+def without_ends(steps: Steps, lost: NDArray[np.bool_]) -> Steps:
+    """Leave out last steps of episodes, those marked in `lost` [steps]; the ones before them become truncated ends."""
+    truncated, done = np.array(steps.truncated), steps.terminated | steps.truncated
+    rows = np.flatnonzero(lost)
+    before = rows[rows > 0] - 1
+    truncated[before[~done[before]]] = True
+    named = arrays(steps) | {"truncated": truncated}
+    return from_arrays({name: value[~lost] for name, value in named.items()})
+
+
+def some_rows(rows: NDArray[np.int64], place: str = "") -> str:
+    """The first of these row numbers, for messages; `place` says of what."""
+    shown = ", ".join(map(str, np.sort(rows)[:SHOWN])) + (" …" if len(rows) > SHOWN else "")
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{place}, counted from 0"
 
 
 def chunks(values: NDArray[Any]) -> Iterator[slice]:

@@ -12,8 +12,17 @@ from rich.table import Table
 from offrl.build import build, did_you_mean
 from offrl.data import checks, minari, report
 from offrl.data import steps as episodes
-from offrl.data.recipes import Preparation
+from offrl.data.recipes import Preparation, reinterpret_timeouts
 from offrl.errors import UserError
+
+# Settings that leave steps or rewards out, or change them.
+UNCHANGED = {
+    "max_transitions": None,
+    "best_fraction": 1.0,
+    "normalize_reward": "none",
+    "reward_scale": 1.0,
+    "reward_shift": 0.0,
+}
 
 
 def run(config: dict[str, Any], folder: Path) -> None:
@@ -46,7 +55,7 @@ def _show(config: Mapping[str, Any], console: Console) -> None:
 
 def _check(config: Mapping[str, Any], console: Console) -> None:
     recipe = _recipe(config)
-    recording = recipe.read()
+    recording = reinterpret_timeouts(recipe.read(), recipe.timeouts_at)
     findings = checks.check(recording, recipe.out_of_bounds)
     facts, returns = report.summary(recording), episodes.returns(recording.steps)
     report.print_summary(console, facts)
@@ -62,7 +71,10 @@ def _import(config: Mapping[str, Any], console: Console) -> None:
     if config["to"] is None:
         raise UserError("to= is missing: the id of the new dataset, such as to=my/log-v0")
     recipe = _recipe(config)
-    recording = recipe.read()
+    for name, unchanged in UNCHANGED.items():
+        if getattr(recipe, name) != unchanged:
+            raise UserError(f"dataset.{name} is not for importing, which keeps all steps as they were: train with it")
+    recording = reinterpret_timeouts(recipe.read(), recipe.timeouts_at)
     checks.refuse_poison(recording, recipe.out_of_bounds)
     place = minari.write(
         config["to"],
@@ -72,7 +84,7 @@ def _import(config: Mapping[str, Any], console: Console) -> None:
         obs_keys=recording.obs_keys,
         algorithm="imported",
         description=config["description"] or f"imported from {recording.metadata.get('source', recipe.name)}",
-        facts={"notes": list(recording.metadata.get("notes", ()))},
+        facts={"notes": list(recording.metadata.get("notes", ())), "chained": recording.chained},
         overwrite=config["overwrite"],
     )
     console.print(f"{len(recording.steps):,} transitions are now {config['to']} ({place})")

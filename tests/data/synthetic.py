@@ -31,7 +31,7 @@ def make_steps(lengths: Sequence[int], ended: Sequence[bool], spec: Spec = SPEC,
     else:
         action = rng.integers(4, size=total)
     reward = rng.normal(size=total).astype(np.float32)
-    log_prob = rng.normal(size=total).astype(np.float32)
+    log_prob = -rng.exponential(size=total).astype(np.float32)
     obs, next_obs = observe(spec, episode, time), observe(spec, episode, time + 1)
     return Steps(obs, action, reward, terminated, truncated, next_obs, {"log_prob": log_prob})
 

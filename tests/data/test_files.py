@@ -137,10 +137,27 @@ def test_parquet_lists_are_vectors(tmp_path: Path) -> None:
     }
     parquet.write_table(pa.table(columns), tmp_path / "log.parquet")
     assert read(tmp_path / "log.parquet").spec.obs.shape == (3,)
+    large = {**columns, "obs": pa.array(columns["obs"], pa.large_list(pa.float32()))}
+    parquet.write_table(pa.table(large), tmp_path / "log.parquet")
+    assert read(tmp_path / "log.parquet").spec.obs.shape == (3,)
+    picture = pa.list_(pa.list_(pa.list_(pa.uint8())))
+    pictures = {**columns, "obs": pa.array(np.zeros((12, 1, 32, 32), np.uint8).tolist(), picture)}
+    parquet.write_table(pa.table(pictures), tmp_path / "log.parquet")
+    assert read(tmp_path / "log.parquet").spec.obs.shape == (1, 32, 32)
     ragged = {**columns, "obs": [row[: 1 + i % 2] for i, row in enumerate(STEPS.obs)]}
     parquet.write_table(pa.table(ragged), tmp_path / "log.parquet")
     with pytest.raises(UserError, match=r"contradicts|differ in length"):
         read(tmp_path / "log.parquet")
+
+
+def test_decimals_are_numbers(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    table = csv.read_csv(write_csv(tmp_path / "log.csv", CHOICES))
+    exact = table["reward"].cast(pa.decimal128(18, 6), safe=False)
+    parquet.write_table(table.set_column(table.column_names.index("reward"), "reward", exact), tmp_path / "log.parquet")
+    np.testing.assert_allclose(read(tmp_path / "log.parquet").steps.reward, CHOICES.reward, atol=1e-6)
 
 
 def test_rows_are_put_in_order(tmp_path: Path) -> None:
@@ -209,6 +226,49 @@ def test_a_time_limit_stored_as_termination_is_suspected_and_repaired(tmp_path: 
     assert dataset.steps.terminated.sum() == 1
 
 
+def test_what_a_time_limit_cut_off_needs_a_successor(tmp_path: Path) -> None:
+    """Else its last step would bootstrap from the very state that it is in."""
+    steps = make_steps([5] * 4 + [3], [True] * 5)
+    arrays = d4rl(steps)
+    del arrays["next_observations"]
+    dataset = recipe(save(tmp_path / "log.npz", arrays), timeouts_at=5).load()
+    assert episodes.lengths(dataset.steps).tolist() == [4] * 4 + [3]
+    assert dataset.steps.truncated.sum() == 4
+    assert dataset.steps.terminated.sum() == 1
+    inner = ~dataset.steps.terminated
+    assert (dataset.steps.next_obs[inner, 1] == dataset.steps.obs[inner, 1] + 1).all()
+
+
+def test_the_same_time_twice_in_an_episode_is_refused(tmp_path: Path) -> None:
+    clock = np.array([0, 1, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4])
+    path = write_csv(tmp_path / "log.csv", CHOICES, clock=clock)
+    with pytest.raises(UserError, match=r"1 rows .* same clock .*\(row 2, counted from 0\).*dataset\.order=none"):
+        read(path, order="clock")
+    assert len(read(path, order="none").steps) == 12
+
+
+@pytest.mark.parametrize("unit", [1, 4])
+def test_a_counter_that_skips_is_noted_with_its_rows(tmp_path: Path, unit: int) -> None:
+    clock = np.array([0, 1, 3, 5, 0, 1, 2, 0, 1, 2, 3, 4]) * unit
+    notes = read(write_csv(tmp_path / "log.csv", CHOICES, clock=clock), order="clock").metadata["notes"]
+    assert "clock skips values within episodes before 2 rows (rows 2, 3, counted from 0)" in " ".join(notes)
+    seconds = np.random.default_rng(0).integers(10, 5000, 12).cumsum()
+    notes = read(write_csv(tmp_path / "log.csv", CHOICES, clock=seconds), order="clock").metadata["notes"]
+    assert "skips" not in " ".join(notes)
+
+
+def test_an_order_that_only_the_rows_tell_is_not_called_checked(tmp_path: Path) -> None:
+    assert "not to be checked" in findings(read(write_csv(tmp_path / "log.csv", CHOICES)))["order"]
+    assert "every step begins" in findings(read(save(tmp_path / "log.npz", d4rl(STEPS))))["order"]
+
+
+def test_flags_that_slipped_by_a_row_are_noted(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, over=np.roll(CHOICES.terminated, -1).astype(int))
+    notes = " ".join(read(path, terminated="over").metadata["notes"])
+    assert "3 ends are flagged before the last row of their episode (rows 2, 5, 10, counted from 0)" in notes
+    assert "flagged" not in " ".join(read(path, terminated="done").metadata["notes"])
+
+
 def test_actions_outside_their_bounds_are_refused_or_clipped_with_their_share(tmp_path: Path) -> None:
     arrays = d4rl(STEPS)
     arrays["actions"] = arrays["actions"].copy()
@@ -236,6 +296,9 @@ def test_one_more_observation_than_actions_in_each_episode(tmp_path: Path, name:
     recording = read(save(tmp_path / name, arrays))
     same(STEPS, recording.steps)
     assert "one row more than actions" in recording.metadata["notes"][0]
+    backwards = {"episode": np.repeat([0, 1, 2], [4, 3, 5]), "t": -np.arange(12)}
+    with pytest.raises(UserError, match="out of order and one observation more"):
+        read(save(tmp_path / name, arrays | backwards), terminated="none", truncated="none")
     arrays["observations"] = arrays["observations"][:-1]
     with pytest.raises(UserError, match=r"contradicts itself: \[14\] rows.*12 actions in 3 episodes"):
         read(save(tmp_path / name, arrays))
@@ -421,6 +484,27 @@ def test_what_cannot_order_rows_is_named(tmp_path: Path) -> None:
         read(path, order="when")
 
 
+def test_dates_with_and_without_a_zone_are_not_mixed(tmp_path: Path) -> None:
+    dates = np.array([f"2024-01-31T10:{minute:02}:00+01:00" for minute in range(12)])
+    dates[7] = "2024-01-31T10:07:00"
+    path = write_csv(tmp_path / "log.csv", CHOICES, when=dates)
+    with pytest.raises(UserError, match=r"column when .* with a time zone, as in row 0.* and without, as in row 7"):
+        read(path, order="when")
+
+
+def test_a_missing_choice_is_named(tmp_path: Path) -> None:
+    action = CHOICES.action.astype(float)
+    action[5] = np.nan
+    arrays = d4rl(CHOICES) | {"actions": action}
+    with pytest.raises(UserError, match="1 rows have no action, the first is row 5"):
+        read(save(tmp_path / "log.npz", arrays), action_kind="discrete")
+
+
+def test_more_choices_than_float32_can_tell_apart_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"100,000,004 choices.*renumber"):
+        recipe(save(tmp_path / "log.npz", d4rl(CHOICES) | {"actions": CHOICES.action + 100_000_000})).load()
+
+
 def test_an_order_in_large_numbers_is_not_rounded(tmp_path: Path) -> None:
     clock = (np.arange(12) + 1_704_279_780_000).astype(np.int64)
     notes = read(write_csv(tmp_path / "log.csv", CHOICES, clock=clock), order="clock").metadata["notes"]
@@ -438,6 +522,60 @@ def test_missing_episode_ids_are_refused(tmp_path: Path, ids: np.ndarray) -> Non
     parquet.write_table(csv.read_csv(path, convert_options=nulls), tmp_path / "log.parquet")
     with pytest.raises(UserError, match=r"4 rows .* nothing in column user, the first is row 2"):
         read(tmp_path / "log.parquet", episode="user", order="t")
+
+
+@pytest.mark.parametrize(("first", "episodes_found"), [(18446744073709550000, 3), (2**62, 3), (2**65, None)])
+def test_long_ids_stay_apart(tmp_path: Path, first: int, episodes_found: int | None) -> None:
+    ids = np.repeat([str(first + i) for i in range(3)], [4, 3, 5])
+    path = write_csv(tmp_path / "log.csv", CHOICES, user=ids)
+    if episodes_found is None:
+        with pytest.raises(UserError, match=r"column user .* floating-point numbers up to .* as text"):
+            read(path, episode="user", terminated="none")
+    else:
+        assert len(episodes.ends(read(path, episode="user", terminated="none").steps)) == episodes_found
+
+
+def test_text_that_is_not_utf8_still_tells_episodes_apart(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, user=np.repeat(["Müller", "Ä", "Ö"], [4, 3, 5]))
+    text = path.read_text()
+    path.write_bytes(text.encode("latin-1"))
+    assert episodes.lengths(read(path, episode="user", terminated="none").steps).tolist() == [4, 3, 5]
+    path.write_bytes(text.replace("user", "größe").encode("latin-1"))
+    with pytest.raises(UserError, match=r"names of its columns are not UTF-8"):
+        read(path)
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(UserError, match=r"UTF-16.*save it as UTF-8"):
+        read(path)
+
+
+def test_names_of_columns_are_unique_and_only_a_star_is_special(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"price [EUR]": np.arange(12) / 12, "ok?": np.zeros(12)}
+    path = write_csv(tmp_path / "log.csv", CHOICES, **more)
+    assert read(path, obs=["price [EUR]", "ok?"]).spec.obs.shape == (2,)
+    with pytest.raises(UserError, match=r"obs=ob\?_0: no such column"):
+        read(path, obs="ob?_0")
+    path.write_text(path.read_text().replace("obs_1", "obs_0"))
+    with pytest.raises(UserError, match="has 2 columns of the name 'obs_0'"):
+        read(path)
+
+
+def test_what_names_were_taken_for_is_said(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, comment=np.arange(12))
+    told = findings(read(path, reward="reward"))["columns"]
+    assert told.startswith("ok: taken by their names: ")
+    assert "action = action" in told
+    assert "obs = obs_0, obs_1, obs_2" in told
+    assert "reward" not in told
+    assert told.endswith("not used: comment")
+
+
+def test_actions_are_not_guessed_from_what_is_said_about_them(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, action_prob=np.ones(12))
+    path.write_text(path.read_text().replace("action,", "action_id,"))
+    with pytest.raises(UserError, match="no column is known as action"):
+        read(path)
+    path.write_text(path.read_text().replace("action_id,", "action_0,"))
+    np.testing.assert_array_equal(read(path).steps.action, CHOICES.action)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -545,6 +683,37 @@ def test_a_minari_file_is_recognised(tmp_path: Path) -> None:
         file["episode_0/actions"] = np.zeros(3)
     with pytest.raises(UserError, match="by its id"):
         read(tmp_path / "main_data.hdf5")
+
+
+def test_densities_are_converted_to_the_units_of_the_actions(tmp_path: Path) -> None:
+    """Uniform over a box: its density in [-1, 1] x [-1, 1] is 1/4, whatever the bounds."""
+    unit = np.random.default_rng(0).uniform(-1, 1, (12, 2))
+    arrays = d4rl(STEPS) | {"actions": (unit + 1) * [5.0, 0.5], "probability": np.full(12, 1 / 10)}
+    arrays.pop("infos/action_log_probs")
+    path = save(tmp_path / "log.npz", arrays)
+    bounds = {"action_low": [0.0, 0.0], "action_high": [10.0, 1.0]}
+    np.testing.assert_allclose(read(path, **bounds).steps.extra["log_prob"], -np.log(4), rtol=1e-6)
+    inferred = read(path)
+    low, high = (np.array(side) for side in (inferred.spec.action.low, inferred.spec.action.high))
+    expected = np.log(1 / 10) + np.log((high - low) / 2).sum()
+    np.testing.assert_allclose(inferred.steps.extra["log_prob"], expected, rtol=1e-6)
+
+
+def test_likelihoods_that_the_config_names_win(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, log_prob=np.full(12, -5.0), mu=np.full(12, 0.5))
+    for name in ({"probability": "mu"}, {"probability": "mu", "log_prob": "none"}):
+        np.testing.assert_allclose(read(path, **name).steps.extra["log_prob"], np.log(0.5))
+    assert (read(path).steps.extra["log_prob"] == -5.0).all()
+    with pytest.raises(UserError, match="name only one"):
+        read(path, probability="mu", log_prob="log_prob")
+
+
+def test_log_probabilities_above_0_name_their_row_in_the_file(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", CHOICES, log_prob=np.where(np.arange(12) == 3, 0.7, -0.7))
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(rows)]))
+    with pytest.raises(UserError, match=r"row 8 of .*log_prob=0\.7.*at most 0"):
+        read(path)
 
 
 @pytest.mark.parametrize("wrong", [0.0, 1.25, np.nan])

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from offrl.data import minari
+from offrl.build import build
+from offrl.data import minari, report
+from offrl.data import steps as episodes
 from offrl.errors import UserError
 from offrl.jobs import dataset as job
-from tests.data.synthetic import make_steps
+from tests.data.synthetic import DISCRETE, make_steps
 from tests.data.test_files import CHOICES, STEPS, d4rl, recipe, save, write_csv
 from tests.data.test_recipes import PLAIN
 
@@ -49,12 +52,38 @@ def test_a_log_becomes_a_dataset_that_lists_shows_and_trains(
         run("import", node(path), to="my/log-v0")
 
 
+def test_a_dataset_remembers_that_its_log_had_no_successors(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "log.csv", make_steps([4, 4], [True, True], DISCRETE))
+    run("import", node(path), to="my/log-v0")
+    stored = build(PLAIN | {"id": "my/log-v0", "timeouts_at": 4}, "dataset").load()
+    assert episodes.lengths(stored.steps).tolist() == [3, 3]
+
+
+def test_check_and_import_take_time_limits_as_training_does(tmp_path: Path) -> None:
+    path = save(tmp_path / "log.npz", d4rl(make_steps([5] * 9, [True] * 9)))
+    run("check", node(path, timeouts_at=5), report=str(tmp_path / "report"))
+    found = json.loads((tmp_path / "report" / "check.json").read_text())
+    assert (found["terminated"], found["truncated"]) == (0, 9)
+    assert not any("a time limit stored" in one["message"] for one in found["findings"])
+    run("import", node(path, timeouts_at=5), to="my/log-v0")
+    assert minari.read("my/log-v0").steps.truncated.sum() == 9
+    with pytest.raises(UserError, match=r"dataset\.max_transitions is not for importing"):
+        run("import", node(path, max_transitions=10), to="my/other-v0")
+
+
+def test_returns_that_differ_in_their_last_bits_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tight = np.array([1.0, np.nextafter(1.0, 2.0)])
+    report.print_histogram(Console(), tight)
+    assert "█ 2" in capsys.readouterr().out
+    report.save(tmp_path / "tight", {}, [], tight)
+
+
 def test_check_reports_and_fails_on_poison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = save(tmp_path / "good.npz", d4rl(STEPS))
     run("check", node(good), report=str(tmp_path / "report"))
-    report = json.loads((tmp_path / "report" / "check.json").read_text())
-    assert (report["transitions"], report["terminated"], report["truncated"]) == (12, 2, 1)
-    assert {one["severity"] for one in report["findings"]} == {"ok"}
+    found = json.loads((tmp_path / "report" / "check.json").read_text())
+    assert (found["transitions"], found["terminated"], found["truncated"]) == (12, 2, 1)
+    assert {one["severity"] for one in found["findings"]} == {"ok"}
     assert (tmp_path / "report" / "returns.png").read_bytes().startswith(b"\x89PNG")
     bad = make_steps([4], [True])
     bad.reward[1] = np.nan

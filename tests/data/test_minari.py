@@ -140,6 +140,16 @@ def test_a_dataset_that_minari_wrote_is_read() -> None:
     assert set(recording.steps.extra) == {"success"}
 
 
+def test_densities_of_others_are_in_the_units_of_their_actions() -> None:
+    """Here actions lie in [-2, 2] x [0, 2]: the density of a scaled one is 2 · 1 times as large."""
+    space = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 2], np.float32))
+    steps = make_steps([4, 3], [True, False])
+    write(steps, action_space=space)
+    same(steps, minari.read(ID).steps)
+    drop_noted_checksum(author=["somebody"])
+    np.testing.assert_allclose(minari.read(ID).steps.extra["log_prob"], steps.extra["log_prob"] + np.log(2), rtol=1e-6)
+
+
 def test_the_cache_follows_the_data(caplog: pytest.LogCaptureFixture) -> None:
     write(make_steps([4], [True], seed=1))
     minari.read(ID)
