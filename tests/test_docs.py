@@ -14,6 +14,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from offrl import __version__
 from offrl.algos.imitation.bc import BC
 from offrl.build import build
 from offrl.paths import config_dir
@@ -51,6 +52,18 @@ def test_every_environment_has_its_row() -> None:
         shown = [f"`{env['id']}`", *("-" if score is None else f"{score:.1f}" for score in scores)]
         cells = rows[name].split(" | ")
         assert [cells[0], *cells[2:]] == shown
+
+
+def test_what_is_cited_is_this_version() -> None:
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__
+
+
+def test_every_lecture_has_its_row() -> None:
+    rows = re.findall(
+        r"^\| (C\d+) \| `(\w+)` \|", (ROOT / "docs" / "lectures.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    files = sorted((config_dir() / "experiment" / "lectures").glob("c*.yaml"))
+    assert rows == [(yaml.safe_load(file.read_text(encoding="utf-8"))["lecture"]["claim"], file.stem) for file in files]
 
 
 def _environment(name: str) -> dict[str, Any]:
