@@ -1,4 +1,5 @@
-# Each target does its own set-up: a machine with Python 3.11 or later, pip and a C compiler is enough.
+# Each target does its own set-up: a machine with Python 3.11 or later and pip is enough. With a C++ compiler and
+# Python's headers long runs are compiled, and faster.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -20,7 +20,10 @@ _FULL = "HYDRA_FULL_ERROR"
 
 
 def main() -> None:
-    """Entry point of the `offrl` command; ends the process with 0, 1 (failed), 2 (bad flags) or 130 (interrupted)."""
+    """Entry point of the `offrl` command.
+
+    Ends the process with 0, 1 (failed), 2 (bad flags), 130 (Ctrl-C), 143 (SIGTERM) or 141 (nobody reads its output).
+    """
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")

@@ -38,6 +38,7 @@ from offrl.data.spaces import (
 )
 from offrl.data.steps import Recording
 from offrl.errors import UserError
+from offrl.paths import config_dir
 from offrl.types import Steps
 
 AUTHOR = ["offrl"]  # how a dataset says that it was written here
@@ -153,6 +154,11 @@ def _fetch(dataset_id: str, folder: Path, download: bool) -> None:
         f"record one (offrl collect env=… to={dataset_id}), import a file (offrl dataset import FILE to={dataset_id}), "
         "or see what is here (offrl dataset list)"
     )
+    if not download and (standard := _standard(dataset_id)):
+        raise UserError(
+            f"dataset {dataset_id} is not on this machine ({folder}): it is one of the standard sets, which "
+            f"python scripts/make_datasets.py --only {standard} records, in the repository (docs/datasets.md)"
+        )
     if not download:
         raise UserError(
             f"dataset {dataset_id} is not on this machine ({folder}): fetch it with dataset.download=true, {instead}"
@@ -167,6 +173,12 @@ def _fetch(dataset_id: str, folder: Path, download: bool) -> None:
         raise UserError(
             f"dataset {dataset_id} cannot be downloaded: {type(error).__name__}: {error}; {instead}"
         ) from error
+
+
+def _standard(dataset_id: str) -> str | None:
+    """The name of its config, where it has one; all of those are at version 0."""
+    name = dataset_id.removesuffix("-v0")
+    return name if (config_dir() / "dataset" / f"{name}.yaml").is_file() else None
 
 
 def _open(dataset_id: str, folder: Path) -> minari.MinariDataset:

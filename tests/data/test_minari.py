@@ -257,6 +257,8 @@ def test_a_space_of_another_shape_is_refused() -> None:
 
 
 def test_without_network_it_says_what_to_do_instead_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"make_datasets\.py --only hopper/medium-replay "):
+        minari.read("hopper/medium-replay-v0")
     with pytest.raises(UserError, match=r"dataset\.download=true.*offrl collect"):
         minari.read("D4RL/nothing-v2")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

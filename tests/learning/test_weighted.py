@@ -22,12 +22,12 @@ pytestmark = pytest.mark.slow
         ("awac", -400),  # measured −289
         ("awr", -350),  # −240
         ("bcq", -300),  # −179
-        ("crr", -400),  # −259
-        ("crr_indicator", -300),  # −169
+        ("crr", -400),  # −182
+        ("crr_indicator", -300),  # −177
         ("iql", -400),  # −287
         ("marwil_mc", -550),  # −398
         ("mpo", -300),  # −169
-        ("return_weighted", -550),  # −402
+        ("return_weighted", -550),  # −409
         ("xql", -400),  # −288
     ],
 )
