@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from offrl.errors import UserError
-from offrl.jobs import collect, train
+from offrl.jobs import collect, resume, train
 from tests.conftest import Compose
 
 WORDS = ("algo=bc", "dataset=minari", "dataset.id=estimate/log-v0", "evaluation=estimated", "evaluation.interval=20",
@@ -40,6 +40,15 @@ def test_the_best_by_estimate_is_kept_and_training_ends(compose: Compose, tmp_pa
     # It ended at the second estimate in a row that was no better, or at the end if there was none.
     assert facts["step"] == min(best[0] + 40, 200)
     assert facts["step"] == rows[-1][0]
+
+
+@pytest.mark.usefixtures("_log")
+def test_runs_of_a_sweep_are_resumed_one_by_one(compose: Compose, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train.run(compose(*WORDS[:-3], "trainer.updates=40", f"seed={seed}"), tmp_path / str(seed))
+    resume.run({"runs": str(tmp_path), "total": 60, "mode": "auto", "hardware": {"device": "cpu"}}, tmp_path)
+    for seed in (0, 1):
+        assert json.loads((tmp_path / str(seed) / "run.json").read_text())["step"] == 60
 
 
 @pytest.mark.usefixtures("_log")
