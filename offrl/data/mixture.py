@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -29,6 +30,10 @@ class Mixture:
 
     def __len__(self) -> int:
         return sum(len(source) for source in self.sources)
+
+    def __copy__(self) -> Mixture:
+        """With copies of the sources, so that sampling from it leaves these where they are."""
+        return Mixture([copy.copy(source) for source in self.sources], self.ratios)
 
     def sample(self, batch_size: int) -> Batch:
         """`batch_size` rows, those of one source together."""

@@ -109,7 +109,8 @@ class Replay:
             self._timestep += 1
             self._look_back(over | cut)
             self._timestep[over | cut] = 0
-        self._mark()
+        if self._added <= self.slots or self.spec.obs.history or self.layout.context:  # else all rows, as before
+            self._mark()
 
     def cut(self) -> None:
         """Say that every environment starts a new episode next: the episodes in progress count as truncated."""
@@ -159,12 +160,12 @@ class Replay:
         return Steps(obs, action, self._reward.reshape(-1)[index], *flags, next_obs)
 
     def state(self) -> State:
-        """Everything, filled rows only."""
+        """Everything, filled rows only. Those of a full ring are no copy: write them before the next `add`."""
         size, slots = len(self), len(self) // self.num_envs
         pictures = () if self.rows.pictures is None else self.rows.pictures
         return {
-            "floats": self.rows.floats[:size].clone(),
-            "pictures": [picture[:size].clone() for picture in pictures],
+            "floats": _first_rows(self.rows.floats, size),
+            "pictures": [_first_rows(picture, size) for picture in pictures],
             "timestep": torch.as_tensor(self._timestep).clone(),
             "reward": torch.as_tensor(self._reward[:slots]).clone(),
             "terminated": torch.as_tensor(self._terminated[:slots]).clone(),
@@ -277,11 +278,9 @@ class Replay:
 
     def _mark(self) -> None:
         """Tell `draw` which rows there are."""
-        if self._added <= self.slots or self.spec.obs.history or self.layout.context:
-            first, count = self._range()
-            self._count.fill_(count)
-            if first:
-                self._first.fill_(first)
+        first, count = self._range()
+        self._first.fill_(first)
+        self._count.fill_(count)
 
     def _observations(self, index: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
         pair = self.rows.pictures or (self.rows.column("obs"), self.rows.column("next_obs"))
@@ -290,6 +289,11 @@ class Replay:
 
 def _array(tensor: Tensor) -> NDArray[Any]:
     return tensor.numpy() if tensor.is_cpu else tensor.cpu().numpy()
+
+
+def _first_rows(rows: Tensor, size: int) -> Tensor:
+    """`rows[:size]`. A part is copied, or all would be saved with it; the whole is not, for a copy may not fit."""
+    return rows if size == len(rows) else rows[:size].clone()
 
 
 def _whole(slots: NDArray[np.int64], done: NDArray[np.bool_], full: bool) -> NDArray[np.int64]:

@@ -1,9 +1,9 @@
-"""`offrl resume`: go on with every run of a sweep that stopped, together where they can."""
+"""`offrl resume`: go on with every run of a sweep that stopped, together where they can, and otherwise one by one."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,7 @@ from offrl.build import locate
 from offrl.compare.lecture import report
 from offrl.errors import UserError
 from offrl.jobs import train
+from offrl.train import checkpoint
 from offrl.train.grouping import groups
 from offrl.train.loop import Trainer
 from offrl.train.rundir import read_config, read_facts
@@ -22,7 +23,10 @@ Saved = Mapping[Path, dict[str, Any]]  # run folder -> its config
 
 
 def run(config: dict[str, Any], folder: Path) -> None:
-    """Resume the runs below `config["runs"]`, those that may train as one in company, and conclude their lectures."""
+    """Resume the runs below `config["runs"]`, those that may train as one in company, and conclude their lectures.
+
+    Raises `UserError` that names the runs that failed, once all have ended.
+    """
     del folder  # each run has its own
     if not config["runs"]:
         raise UserError("offrl resume needs the folder of a sweep: give runs=FOLDER")
@@ -33,7 +37,11 @@ def run(config: dict[str, Any], folder: Path) -> None:
     stopped = [each for each, own in saved.items() if not _finished(each, own, config["total"])]
     if len(stopped) < len(saved):
         print(f"resume: {len(saved) - len(stopped)} of {len(saved)} runs are finished; total=STEPS makes them longer")
-    failed = _go_on(stopped, [_resumed(each, saved[each], config) for each in stopped], config["mode"])
+    shared = [each for each in stopped if saved[each]["hardware"].get("devices", 1) > 1]
+    for each in shared:
+        stopped.remove(each)
+    failed = [f"{each.name}: hardware.devices > 1 needs `offrl train run={each} resume=true`" for each in shared]
+    failed += _go_on(stopped, [_resumed(each, saved[each], config) for each in stopped], config["mode"])
     _conclude(saved, len(stopped))
     if failed:
         raise UserError("; ".join(failed))
@@ -75,18 +83,42 @@ def _resumed(folder: Path, own: dict[str, Any], config: Mapping[str, Any]) -> di
 def _go_on(folders: Sequence[Path], configs: Sequence[dict[str, Any]], mode: Mode) -> list[str]:
     """Resume the runs, group by group; returns what to say of those that failed."""
     failed: list[str] = []
-    for group in groups(configs):
+    for group in _in_step(groups(configs), folders):
         jobs = [partial(train.run, copy.deepcopy(configs[i]), folders[i]) for i in group]
         print(f"resume: {len(group)} {'run' if len(group) == 1 else 'runs together'}")
-        company = Company(mode=mode)
-        with company.signals():
-            results = company.run(jobs, [configs[i]["seed"] for i in group])
-        for i, result in zip(group, results, strict=True):
-            if isinstance(result, BaseException) and not isinstance(result, Exception):
-                raise result  # asked to stop
-            if isinstance(result, Exception):
-                failed.append(f"{folders[i].name}: {result}")
+        results = _together(jobs, [configs[i]["seed"] for i in group], mode) if len(jobs) > 1 else [_alone(jobs[0])]
+        failed += [f"{folders[i].name}: {end}" for i, end in zip(group, results, strict=True) if end is not None]
     return failed
+
+
+def _in_step(alike: Sequence[Sequence[int]], folders: Sequence[Path]) -> list[list[int]]:
+    """The groups, divided where runs stopped at different steps: an update of a stack is the same one for all."""
+    divided: dict[tuple[int, str], list[int]] = {}
+    for number, group in enumerate(alike):
+        for i in group:
+            last = checkpoint.numbered(folders[i] / "checkpoints")[-1:]
+            divided.setdefault((number, "".join(path.name for path in last)), []).append(i)
+    return list(divided.values())
+
+
+def _together(jobs: Sequence[Callable[[], object]], seeds: Sequence[int], mode: Mode) -> list[Exception | None]:
+    """Do the jobs in company; what failed in each. Raises what asked them to stop."""
+    company = Company(mode=mode)
+    with company.signals():
+        results = company.run(jobs, seeds)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, Exception):
+            raise result
+    return [result if isinstance(result, Exception) else None for result in results]
+
+
+def _alone(job: Callable[[], object]) -> Exception | None:
+    """Do the job as `offrl train` would; what failed in it."""
+    try:
+        job()
+    except Exception as error:
+        return error
+    return None
 
 
 def _conclude(saved: Saved, resumed: int) -> None:

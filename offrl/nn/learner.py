@@ -114,7 +114,7 @@ class Learner(nn.Module, Generic[M]):
             in_a_graph(parameters, gradients, first, second, self._step, self._lr, self.eps)
         elif run_axis.is_traced():
             self._adam_by_elements(gradients)
-        elif self.runs is None or _all_equal(self._lr):
+        elif self.runs is None or (_all_equal(self._lr) and _all_equal(self._step)):
             step, lr = self._step.view(-1)[0], self._lr.view(-1)[0]
             fused_adam_(parameters, gradients, first, second, step, lr, self.eps)
         else:
@@ -241,8 +241,6 @@ def _in_bfloat16(loss: Callable[..., Loss], device: str) -> Callable[..., Loss]:
 
 
 def _all_equal(values: Tensor) -> bool:
-    """Whether one step serves all runs; on a GPU the answer would have to be waited for, so it is no."""
-    if values.dim() == 0:
-        return True
+    """Whether it is the same in all runs; on a GPU the answer would have to be waited for, so it is no."""
     numbers = values.tolist() if values.is_cpu else []
     return bool(numbers) and numbers.count(numbers[0]) == len(numbers)

@@ -43,13 +43,14 @@ class Stack:
             raise ValueError("members of a stack must be built alike")
         whole = self._join(others)
         self._tensors = list(whole.values())
+        device = self._tensors[0].device
         self._beside = [  # what the algorithm keeps outside of tensors
             (module, [modules[number] for modules in others])
             for number, module in enumerate(self._modules)
             if type(module).get_extra_state is not nn.Module.get_extra_state
         ]
         for number, module in enumerate(self._modules):
-            _join_settings(module, [modules[number] for modules in others])
+            _join_settings(module, [modules[number] for modules in others], device)
             if isinstance(module, Learner | Target):
                 cast("Learner[Any]", module).stack(lambda tensor: whole[id(tensor)], self.runs)
         for module in self._modules:
@@ -122,8 +123,8 @@ def joined(batches: Sequence[Batch]) -> Batch:
     return Batch(*(torch.stack(column) if column[0].numel() else column[0] for column in columns))
 
 
-def _join_settings(module: nn.Module, own: Sequence[nn.Module]) -> None:
-    """Turn floats that differ among the members into one number a run.
+def _join_settings(module: nn.Module, own: Sequence[nn.Module], device: torch.device) -> None:
+    """Turn floats that differ among the members into one number a run, on the device of the parameters.
 
     Raises:
         ValueError: something else differs.
@@ -135,17 +136,17 @@ def _join_settings(module: nn.Module, own: Sequence[nn.Module]) -> None:
         if all(other is value or other == value for other in values):
             continue
         outside = isinstance(module, Learner | Target)  # which work outside of the run axis
-        object.__setattr__(module, name, _one_each(name, values, outside))
+        object.__setattr__(module, name, _one_each(name, values, outside, device))
 
 
-def _one_each(name: str, values: Sequence[Any], outside: bool) -> Any:
+def _one_each(name: str, values: Sequence[Any], outside: bool, device: torch.device) -> Any:
     """One number a run for floats, also those in a tuple."""
     if all(isinstance(value, float) for value in values):
-        numbers = torch.tensor(values)
+        numbers = torch.tensor(values, device=device)
         return numbers if outside else run_axis.per_run(numbers)
     if all(isinstance(value, tuple) and len(value) == len(values[0]) for value in values):
         return tuple(
-            entries[0] if entries.count(entries[0]) == len(entries) else _one_each(name, entries, outside)
+            entries[0] if entries.count(entries[0]) == len(entries) else _one_each(name, entries, outside, device)
             for entries in zip(*values, strict=True)
         )
     raise ValueError(f"runs that train as one may not differ in {name}: {values}")

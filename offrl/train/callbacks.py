@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from offrl.errors import UserError
 from offrl.train.checkpoint import policy_state, save, save_numbered
@@ -70,15 +70,19 @@ class Guard:
             if name in ("critic/mean", "value/mean") and abs(value) > self.max_q:
                 self._stop(moment, f"{name} = {value:g} is beyond trainer.max_q={self.max_q:g}")
 
-    def _stop(self, moment: Moment, fault: str) -> None:
-        """Save what there is, for the autopsy, and end the run."""
-        run, step = moment.run, moment.trainer.step
+    def _stop(self, moment: Moment, fault: str) -> NoReturn:
         Record()(moment)
-        write_policy(run, run.folder.checkpoints / "diverged.pt", step)
-        raise Diverged(
-            f"the training diverged by step {step:,}: {fault}. Metrics and policy up to there are in "
-            f"{run.folder.root}. The usual remedies: a lower algo.lr, smaller rewards, normalised observations"
-        )
+        give_up(moment, fault)
+
+
+def give_up(moment: Moment, fault: str) -> NoReturn:
+    """Save the policy, for the autopsy, and end the run. Raises `Diverged`."""
+    run, step = moment.run, moment.trainer.step
+    write_policy(run, run.folder.checkpoints / "diverged.pt", step)
+    raise Diverged(
+        f"the training diverged by step {step:,}: {fault}. Metrics and policy up to there are in "
+        f"{run.folder.root}. The usual remedies: a lower algo.lr, smaller rewards, normalised observations"
+    )
 
 
 @dataclass
@@ -122,11 +126,18 @@ class Checkpoint:
     keep: int
 
     def __call__(self, moment: Moment) -> None:
-        write_checkpoint(moment.trainer, moment.run, self.keep)
+        write_checkpoint(moment, self.keep)
 
 
-def write_checkpoint(trainer: Trainer, run: RunContext, keep: int) -> None:
-    """Write the checkpoint of this step, and the metrics up to it."""
+def write_checkpoint(moment: Moment, keep: int) -> None:
+    """Write the checkpoint of this step, and the metrics up to it.
+
+    Raises `Diverged` instead where a parameter is not finite: the one before is then the last from which to go on.
+    """
+    trainer, run = moment.trainer, moment.run
+    for name, parameter in run.algo.named_parameters():
+        if not parameter.isfinite().all():
+            give_up(moment, f"{name} is not finite")
     own = full_state(trainer, run)
     if run.ranks is not None:
         own["followers"] = run.ranks.gathered({key: own[key] for key in OF_A_RANK})[1:]
@@ -205,5 +216,5 @@ class Signals:
     def __call__(self, moment: Moment) -> None:
         caught = moment.run.caught(self.caught)
         if caught:
-            write_checkpoint(moment.trainer, moment.run, self.keep)
+            write_checkpoint(moment, self.keep)
             raise Interrupted(caught, moment.trainer.step)

@@ -70,9 +70,13 @@ def _digest(path: Path) -> str:
 
 
 def _damaged(path: Path, why: str) -> str:
-    older = [other for other in numbered(path.parent) if other.name < path.name]
-    remedy = f"delete it to go on from {older[-1].name}" if older else "there is no older one, so start the run again"
-    return f"{path} is damaged ({why}): {remedy}"
+    resumable = numbered(path.parent) or numbered(path.parent / "checkpoints")
+    if path in resumable:
+        older = resumable[: resumable.index(path)]
+        remedy = f"delete it to go on from {older[-1].name}" if older else ""
+    else:
+        remedy = f"checkpoint={resumable[-1].stem} is the last from which the run can go on" if resumable else ""
+    return f"{path} is damaged ({why}): {remedy or 'there is no older one, so start the run again'}"
 
 
 def numbered(folder: Path) -> list[Path]:
@@ -81,7 +85,9 @@ def numbered(folder: Path) -> list[Path]:
 
 
 def save_numbered(folder: Path, step: int, state: State, keep: int) -> Path:
-    """Write the checkpoint of `step`, then remove all but the last `keep`."""
+    """Write the checkpoint of `step`, then remove all but the last `keep`, and before it what a killed process left."""
+    for rest in folder.glob(".step-*.tmp"):
+        rest.unlink()
     path = folder / f"step-{step:012d}.pt"
     save(path, state)
     for old in numbered(folder)[:-keep]:
@@ -106,13 +112,13 @@ def load_policy(
 ) -> tuple[Algorithm, Spec, dict[str, Any]]:
     """The trained algorithm of a run folder, what it sees and may do, and the run's config.
 
-    `checkpoint`: `last` (the final policy, or that of the last checkpoint where the run has not ended), `best` (of the
-    best evaluation) or the name of a file in `checkpoints/`.
+    `checkpoint`: `last` (the final policy, or that of the last checkpoint where the run is not finished), `best` (of
+    the best evaluation) or the name of a file in `checkpoints/`.
 
     Raises `UserError` where there is no such file, it is damaged, or it does not fit this version's code.
     """
-    path = _policy_path(Path(run), checkpoint)
     status = read_facts(run).get("status", "finished")
+    path = _policy_path(Path(run), checkpoint, final=status == "finished")
     if status != "finished":
         print(f"note: the run {run} is {status}; this is the policy of {path.name}")
     state = load(path)
@@ -123,12 +129,14 @@ def load_policy(
     return algo.to(device), spec, state["config"]
 
 
-def _policy_path(run: Path, checkpoint: str) -> Path:
+def _policy_path(run: Path, checkpoint: str, final: bool) -> Path:
+    """The file of `checkpoint`; `final`: whether policy.pt, where it is there, is the last one."""
     if not run.is_dir():
         raise UserError(f"run={run}: no such run folder")
     folder = run / "checkpoints"
     if checkpoint == "last":
-        candidates = [run / "policy.pt"] if (run / "policy.pt").exists() else numbered(folder)
+        policy = [run / "policy.pt"] if (run / "policy.pt").exists() else []
+        candidates = [*numbered(folder), *policy] if final else [*policy, *numbered(folder)]
         if not candidates:
             raise UserError(f"run={run}: there is neither policy.pt nor a checkpoint in it yet")
         return candidates[-1]

@@ -137,9 +137,10 @@ class DAgger(Trainer):
 
     def advance(self, until: int) -> None:
         while self.step < until:
+            before = self._iterations()
             self._act()
-            due = self.updates_per_iteration * self._iterations() - self.update
-            if due > 0 and len(self._data):
+            due = self.updates_per_iteration * (self._iterations() - before)
+            if due and len(self._data):
                 if self._moments is not None:
                     self._shared.algo.set_obs_statistics(*self._moments.statistics())
                 self._updater.run(self._data, due)

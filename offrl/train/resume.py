@@ -44,10 +44,19 @@ def restore(trainer: Trainer, run: RunContext) -> None:
     checkpoint.restore_algorithm(run.algo, state["algo"], path)
     trainer.load(own["trainer"], run)
     _check_total(state["config"]["trainer"], trainer)
-    run.progress = Progress(**state["progress"])
+    run.progress = _progress(state["progress"], run)
     if run.writes:
         run.metrics.truncate(trainer.step)
     set_random_state(own["random"])
+
+
+def _progress(saved: Mapping[str, Any], run: RunContext) -> Progress:
+    """Where the run was, without evaluations that are not of the kind that it goes on with: they cannot be compared."""
+    progress = Progress(**saved)
+    kind = "estimate" if run.judge else "return"
+    if (run.judge or run.evaluator) and kind not in progress.best:
+        progress.last, progress.best = {}, {}
+    return progress
 
 
 def _own(state: Mapping[str, Any], run: RunContext, path: Path) -> Mapping[str, Any]:

@@ -36,6 +36,7 @@ from offrl.data.rows import Rows, gather_each
 from offrl.functional import noise
 from offrl.nn.stack import Stack, joined
 from offrl.nn.stack_graph import CompiledUpdate
+from offrl.train.randomness import undisturbed
 from offrl.train.trial import stacking_pays
 from offrl.train.updater import Meter, Updater
 from offrl.types import Batch, Metrics, Source
@@ -322,11 +323,12 @@ class Company:
     def _pays(self, feed: Sequence[Source] | Sequence[Batch], batch_size: int) -> bool:
         """Measure, on copies."""
         algos = [cast(Algorithm, copy.deepcopy(member.algo)) for member in self.members]
-        if batch_size:
-            batches = [copy.copy(cast(Source, source)).sample(batch_size) for source in feed]
-        else:
-            batches = cast("list[Batch]", list(feed))
-        return stacking_pays(algos, batches, self._cores())
+        with undisturbed():
+            if batch_size:
+                batches = [copy.copy(cast(Source, source)).sample(batch_size) for source in feed]
+            else:
+                batches = cast("list[Batch]", list(feed))
+            return stacking_pays(algos, batches, self._cores())
 
     def _cores(self) -> int:
         """How many runs can learn at a time, side by side."""

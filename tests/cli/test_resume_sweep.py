@@ -10,6 +10,7 @@ import pytest
 
 from offrl.errors import UserError
 from offrl.jobs import resume, train
+from offrl.train.together import here
 from tests.compare.fabricated import config, run
 
 LECTURE = {
@@ -76,6 +77,28 @@ def test_a_resumed_lecture_comes_to_its_conclusion(
     assert (record["holds"], record["runs"], record["command"]) == (True, 3, "offrl train experiment=x")
     assert (tmp_path / "figure.png").exists()
     assert f"page: {tmp_path / 'index.html'}" in capsys.readouterr().out
+
+
+def test_a_run_that_is_alone_is_resumed_as_it_would_be_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone: list[bool] = []
+    monkeypatch.setattr(train, "run", lambda *_: alone.append(here() is None))
+    go_on(sweep(tmp_path))
+    assert alone == [True]
+
+
+def test_runs_that_stopped_at_different_steps_are_not_one_stack(tmp_path: Path) -> None:
+    folders = [tmp_path / str(number) for number in range(5)]
+    for folder, step in zip(folders, (100, 200, 100, None, 100), strict=True):
+        (folder / "checkpoints").mkdir(parents=True)
+        if step:
+            (folder / "checkpoints" / f"step-{step:012d}.pt").touch()
+    assert resume._in_step([[0, 1, 2, 3], [4]], folders) == [[0, 2], [1], [3], [4]]
+
+
+def test_a_run_of_several_devices_is_named(tmp_path: Path, resumed: list[str]) -> None:
+    with pytest.raises(UserError, match=rf"1_seed-1: .*offrl train run={tmp_path}/1_seed-1 resume=true"):
+        go_on(sweep(tmp_path, hardware={"device": "cpu", "devices": 2}))
+    assert not resumed
 
 
 def test_no_folder_is_no_sweep() -> None:

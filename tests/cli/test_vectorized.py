@@ -144,7 +144,7 @@ def test_a_run_that_diverges_leaves_the_others_alone(tmp_path: Path) -> None:
 
 
 def test_what_may_train_as_one(tmp_path: Path) -> None:
-    """Seeds and scalar knobs may differ; the layers' sizes may not."""
+    """Seeds and scalar knobs may differ; the layers' sizes may not. A log judges one run at a time."""
     from hydra import compose, initialize_config_dir
 
     from offrl.paths import config_dir
@@ -154,6 +154,7 @@ def test_what_may_train_as_one(tmp_path: Path) -> None:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             return compose("config", [*fixed, *words], return_hydra_config=True)
 
+    judged = ("algo=iql", "dataset=file", "dataset.path=log.npz", "evaluation=estimated")
     configs = [
         config("seed=0"),
         config("seed=1", "algo.lr=0.1"),
@@ -161,6 +162,7 @@ def test_what_may_train_as_one(tmp_path: Path) -> None:
         config("trainer.n_step=2"),
     ]
     assert alike(configs) == [[0, 1], [2], [3]]
+    assert alike([config(*judged, f"algo.lr={lr}") for lr in (0.1, 0.2)]) == [[0], [1]]
 
 
 def test_a_sweep_is_resumed_as_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +184,13 @@ def test_a_mixture_keeps_its_shares() -> None:
     assert Mixture([one, other], [1, 3]).shares(256) == [64, 192]
     with pytest.raises(UserError, match="ratios"):
         Mixture([one], [0.5, 0.5])
+
+
+def test_a_copy_of_a_mixture_leaves_its_sources_where_they_are() -> None:
+    data = Dataset(make_steps([9], [True]), SPEC)
+    mixture = Mixture([data], [1.0])
+    copy.copy(mixture).sample(7)
+    assert data._cursor == 0
 
 
 def test_data_handled_in_chunks_come_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,6 +182,33 @@ def test_draw_sees_what_was_added_since() -> None:
         assert drawn.max() == stop - 1
 
 
+@pytest.mark.parametrize("history", [0, 3])
+def test_draw_goes_on_in_a_ring_that_was_full(history: int) -> None:
+    spec = replace(SPEC, obs=ObsSpec((history, 3), history=history)) if history else SPEC
+    replay, log = Replay(spec, 20, 1), make_steps([60], [True])
+    reach = max(history - 1, 0)
+    feed(replay, [log], stop=10)
+    for stop in range(11, 60):
+        feed(replay, [log], start=stop - 1, stop=stop)
+        resumed = Replay(spec, 20, 1)
+        resumed.load(replay.state())
+        expected = set(range(stop - 20 + reach if stop > 20 else 0, stop))
+        for ring in (replay, resumed):
+            drawn = ring.draw(1000).obs
+            assert set((drawn[:, -1] if history else drawn)[:, 1].tolist()) == expected
+
+
+def test_a_full_ring_is_saved_without_a_copy_and_a_part_of_one_alone() -> None:
+    replay, log = Replay(SPEC, 20, 1), make_steps([60], [True])
+    for start, stop, rows in ((0, 10, 10), (10, 30, 20)):
+        feed(replay, [log], start, stop)
+        floats = replay.state()["floats"]
+        assert isinstance(floats, torch.Tensor)
+        assert len(floats) == rows
+        assert floats.untyped_storage().nbytes() == floats.nbytes
+        assert (floats.data_ptr() == replay.rows.floats.data_ptr()) == (rows == 20)
+
+
 def test_an_empty_or_tiny_buffer_is_said() -> None:
     with pytest.raises(UserError, match="empty"):
         Replay(SPEC, 10, 1).sample(4)

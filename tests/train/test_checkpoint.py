@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 from pathlib import Path
@@ -33,6 +34,13 @@ def test_only_the_last_are_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".step-000000000005.pt.123.tmp").touch()
+    (tmp_path / ".step-000000000005.pt.sha256.123.tmp").touch()
+    path = save_numbered(tmp_path, 10, {"step": 10}, keep=2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, path.name + ".sha256"]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "unsigned"])
 def test_damage_is_seen_and_an_older_file_is_named(damage: str, tmp_path: Path) -> None:
     for step in (1, 2):
@@ -49,6 +57,16 @@ def test_damage_is_seen_and_an_older_file_is_named(damage: str, tmp_path: Path) 
     with pytest.raises(UserError, match=f"{newer.name}.*{older.name if damage != 'unsigned' else ''}"):
         load(newer)
     load(older)
+
+
+@pytest.mark.parametrize("name", ["policy.pt", "checkpoints/best.pt"])
+def test_beside_a_damaged_policy_the_last_checkpoint_is_named(name: str, tmp_path: Path) -> None:
+    for step in (1, 2):
+        save_numbered(tmp_path / "checkpoints", step, {"step": step}, keep=5)
+    save(tmp_path / name, {"step": 1})
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r"checkpoint=step-000000000002 "):
+        load(tmp_path / name)
 
 
 def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
@@ -130,3 +148,18 @@ def test_policy_comes_back(tmp_path: Path) -> None:
         load_policy(tmp_path, "bset")
     with pytest.raises(UserError, match="no such run folder"):
         load_policy(tmp_path / "nowhere")
+
+
+def test_the_last_policy_of_a_run_that_was_made_longer_is_its_last_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """policy.pt is that of the shorter run until the longer one is finished."""
+    run(tmp_path, config(*RUNS["offline"], "trainer.updates=60", "evaluation=none"))
+    state = load(tmp_path / "checkpoints" / "step-000000000060.pt") | {"step": 80}
+    state["algo"] = {name: value + 1 for name, value in state["algo"].items()}
+    save_numbered(tmp_path / "checkpoints", 80, state, keep=5)
+    facts = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(facts | {"status": "interrupted"}))
+    algo, _, _ = load_policy(tmp_path)
+    assert same(algo.state_dict(), state["algo"])
+    assert "is interrupted; this is the policy of step-000000000080.pt" in capsys.readouterr().out

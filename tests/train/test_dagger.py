@@ -21,7 +21,7 @@ from offrl.log.metrics import read_metrics
 from offrl.train.control import Blend, Control, Person, Rule, Situation, discrepancy
 from offrl.train.experts import load_expert
 from offrl.types import ActionSpec, ObsSpec, Spec
-from tests.train.kit import config, run
+from tests.train.kit import RUNS, config, run
 
 SPEC = Spec(ObsSpec((2,)), ActionSpec("continuous", (1,), low=(-2.0,), high=(4.0,)))
 SMALL = ("evaluation=none", "trainer.iteration_steps=100", "trainer.updates_per_iteration=5")
@@ -146,6 +146,13 @@ def test_a_run_records_who_acted_and_reports_it(tmp_path: Path) -> None:
     assert metrics["control/expert_share"][0] == 1.0
     assert metrics["update"][-1] == 15  # warm-up and two iterations
     assert {"control/switches", "control/discrepancy", "actor/loss"} <= metrics.keys()
+
+
+def test_a_run_that_is_made_longer_trains_after_every_iteration(tmp_path: Path) -> None:
+    """The last iteration of the shorter run was a short one, of 20 steps instead of 50."""
+    run(tmp_path, config(*RUNS["blend"], "trainer.steps=120"))
+    longer = run(tmp_path, config(*RUNS["blend"]), resume=True)
+    assert longer.folder.facts["update"] == (3 + 2) * 10
 
 
 def test_a_run_folder_can_be_the_expert(tmp_path: Path) -> None:

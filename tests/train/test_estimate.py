@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from offrl.errors import UserError
-from offrl.jobs import collect, train
+from offrl.jobs import collect, resume, train
 from tests.conftest import Compose
 
 WORDS = ("algo=bc", "dataset=minari", "dataset.id=estimate/log-v0", "evaluation=estimated", "evaluation.interval=20",
@@ -43,6 +43,15 @@ def test_the_best_by_estimate_is_kept_and_training_ends(compose: Compose, tmp_pa
 
 
 @pytest.mark.usefixtures("_log")
+def test_runs_of_a_sweep_are_resumed_one_by_one(compose: Compose, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train.run(compose(*WORDS[:-3], "trainer.updates=40", f"seed={seed}"), tmp_path / str(seed))
+    resume.run({"runs": str(tmp_path), "total": 60, "mode": "auto", "hardware": {"device": "cpu"}}, tmp_path)
+    for seed in (0, 1):
+        assert json.loads((tmp_path / str(seed) / "run.json").read_text())["step"] == 60
+
+
+@pytest.mark.usefixtures("_log")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -57,3 +66,20 @@ def test_refusals(compose: Compose, tmp_path: Path, words: tuple[str, ...], mess
     kept = [word for word in WORDS if not (words[0] == "algo=dqn" and word.startswith(("algo", "dataset", "trainer")))]
     with pytest.raises(UserError, match=message):
         train.run(compose(*kept, *words), tmp_path)
+
+
+@pytest.mark.usefixtures("_log")
+def test_a_run_goes_on_with_another_kind_of_evaluation(compose: Compose, tmp_path: Path) -> None:
+    """What was the best of one kind is not compared with what the other finds."""
+    words = [word for word in WORDS if not word.startswith(("evaluation", "trainer.updates"))]
+    kinds = {
+        40: ("evaluation=estimated", "evaluation.interval=20", "evaluation.estimator.model.features.count=20"),
+        60: ("evaluation=default", "evaluation.interval=20", "evaluation.episodes=2"),
+        80: ("evaluation=estimated", "evaluation.interval=20", "evaluation.estimator.model.features.count=20"),
+    }
+    for updates, kind in kinds.items():
+        node = compose(*words, *kind, f"trainer.updates={updates}", f"resume={str(updates > 40).lower()}")
+        train.run(node, tmp_path)
+        results = json.loads((tmp_path / "run.json").read_text())["results"]
+        assert results["last"]["step"] == updates
+        assert all(("estimate" in row) == (updates != 60) for row in results.values())

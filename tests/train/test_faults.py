@@ -12,7 +12,7 @@ import pytest
 from offrl.errors import UserError
 from offrl.log.metrics import read_metrics
 from offrl.train.callbacks import Diverged
-from offrl.train.checkpoint import load
+from offrl.train.checkpoint import load, numbered, save_numbered
 from offrl.train.rundir import RunDir
 from tests.train.kit import RUNS, config, run
 
@@ -34,6 +34,22 @@ def test_losses_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
 def test_absurd_values_stop_the_run(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="max_q"):
         run(tmp_path, config(*RUNS["offline"], "trainer.max_q=1e-6"))
+
+
+def test_a_run_that_diverged_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
+    """A checkpoint may be due before the losses are looked at again, and would take the place of the good one."""
+    run(tmp_path, config(*RUNS["offline"], "trainer.updates=50", "trainer.keep_checkpoints=1"))
+    state = load(numbered(tmp_path / "checkpoints")[-1])
+    state["algo"] = {name: value * 1e30 if "lr" in name else value for name, value in state["algo"].items()}
+    save_numbered(tmp_path / "checkpoints", 50, state, keep=1)
+    more = ("trainer.updates=80", "trainer.log_interval=1000", "trainer.checkpoint_interval=20")
+    with pytest.raises(Diverged, match=r"diverged by step 60: actor.* is not finite"):
+        run(tmp_path, config(*RUNS["offline"], "trainer.keep_checkpoints=1", *more), resume=True)
+    assert facts(tmp_path)["status"] == "diverged"
+    assert [load(path)["step"] for path in numbered(tmp_path / "checkpoints")] == [50]
+    assert load(tmp_path / "checkpoints" / "diverged.pt")["step"] == 60
+    steps = read_metrics(tmp_path)["step"].tolist()
+    assert steps == sorted(set(steps))
 
 
 def test_an_error_in_the_training_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from offrl.algos.base import Algorithm
+from offrl.data.dataset import Dataset
+from offrl.data.mixture import Mixture
 from offrl.functional import noise
+from offrl.train import trial
 from offrl.train.together import Company, CompanyUpdater, here
 from offrl.train.updater import Meter
-from offrl.types import Batch, Metrics
+from offrl.types import Batch, Metrics, Steps
 from tests.algos.zoo import SPECS, small
 
 DENORMAL = 1e-40
@@ -96,6 +100,26 @@ def test_threads_side_by_side_treat_denormals_as_the_run_was_told(flush: bool) -
     finally:
         torch.set_flush_denormal(before)
     assert [value == 0.0 for value in seen] == [flush] * 2
+
+
+def test_trying_how_to_learn_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs go on as if nobody had measured what pays: with the batches and the random numbers that were next."""
+    monkeypatch.setattr(trial, "SECONDS", 0.01)
+
+    def job() -> tuple[bool, int]:
+        joined()
+        member = here()
+        assert member is not None
+        data = Dataset(zeros(), SPECS["continuous"])
+        before = torch.get_rng_state()
+        CompanyUpdater(member, Meter()).run(Mixture([data], [1.0]), 1)
+        return torch.equal(torch.get_rng_state(), before), data._cursor
+
+    def zeros() -> Steps:
+        no, flags = np.zeros((8, 4), np.float32), np.zeros(8, np.bool_)
+        return Steps(no, np.zeros((8, 2), np.float32), no[:, 0], flags, flags, no)
+
+    assert results(Company(mode="auto"), partial(job), partial(job)) == [(True, 1)] * 2
 
 
 def test_one_that_fails_while_learning_says_so_and_the_other_goes_on() -> None:
