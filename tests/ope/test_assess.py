@@ -111,6 +111,17 @@ def test_hopeless_logs_say_so(settings: Settings) -> None:
     assert "CANNOT ANSWER" in found.support.verdict()
 
 
+def test_wrong_probabilities_are_told_by_the_mean_weight(settings: Settings) -> None:
+    """A log's probabilities in other units, say, are too small by the same factor everywhere."""
+    log, recorded, _ = graph_log(1000)
+    found = assess(log, recorded - np.log(1.3), settings)
+    assert (found.support.ess or 0.0) > 100.0
+    assert "weights average" in found.support.verdict()
+    assert "may be believed" not in found.support.verdict()
+    assert found.doubtful(found.estimates["wis"])
+    assert found.estimates["wis"].intervals["percentile"].low is None
+
+
 def test_a_target_that_acts_outside_the_log_everywhere(settings: Settings) -> None:
     mdp = problems.graph(length=4)
     b, p = problems.everywhere(mdp, (1.0, 0.0)), problems.everywhere(mdp, (0.0, 1.0))
