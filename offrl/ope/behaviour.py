@@ -17,6 +17,7 @@ from offrl.nn.learner import Learner
 from offrl.nn.networks import MLP, Normalize
 from offrl.nn.policies import Choices, Density, Normal, Policy
 from offrl.ope.evidence import Array
+from offrl.ope.features import spaced
 from offrl.ope.logged import CHUNK, Log
 from offrl.ope.values import assign
 from offrl.types import Loss, Network
@@ -92,7 +93,7 @@ class Guess:
 
     def calibrated(self) -> Guess:
         """With the temperature under which rows that a model has not seen are likeliest, found on a sample of them."""
-        rows = torch.as_tensor(np.linspace(0, self.log.rows - 1, min(self.log.rows, 4 * CHUNK)).astype(np.int64))
+        rows = spaced(self.log.rows, 4 * CHUNK)
         batch = self.log.read(rows)
         guesses = [Guess(self.log, self.models, self.fold, t) for t in TEMPERATURES]
         return max(guesses, key=lambda guess: float(guess.log_prob(rows, batch.obs, batch.action).sum()))

@@ -16,7 +16,7 @@ from offrl.ope.assess import Assessment, Settings, assess, check_probabilities, 
 from offrl.ope.behaviour import Behaviour
 from offrl.ope.doubly_robust import DoublyRobust
 from offrl.ope.evidence import Array
-from offrl.ope.features import Landmarks, Polynomial
+from offrl.ope.features import Landmarks, Polynomial, spaced
 from offrl.ope.importance import PerDecision
 from offrl.ope.linear import Averager, Linear
 from offrl.ope.logged import Log
@@ -166,6 +166,13 @@ def test_selection() -> None:
     assert spearman([1.0, 1.0, 3.0], [1.0, 1.0, 9.0]) == pytest.approx(1.0)
     assert regret_at(1, [3.0, 2.0, 1.0], [1.0, 5.0, 4.0]) == 4.0
     assert regret_at(2, [3.0, 2.0, 1.0], [1.0, 5.0, 4.0]) == 0.0
+
+
+@pytest.mark.parametrize("rows", [1, 7, 2**24 + 4])
+def test_spaced_rows_are_rows(rows: int) -> None:
+    found = spaced(rows, 5)
+    assert (int(found[0]), int(found[-1])) == (0, rows - 1)
+    assert len(found.unique()) == min(rows, 5)
 
 
 def test_the_table_of_the_kit_reads_states() -> None:
