@@ -43,10 +43,17 @@ class Behaviour:
     seed: int
 
     def fit(self, log: Log) -> Guess:
-        """Train on this log. Draws from torch's own generator, which it seeds."""
+        """Train on this log. Draws from torch's own generator, which it seeds.
+
+        Raises `UserError` for settings that train nothing, and for a log that cannot be split.
+        """
+        if len(log.lengths) < 2:
+            raise UserError(
+                "the log has one episode: nothing can be said from it; record more (offrl collect episodes=…)"
+            )
         if self.updates < 1 or self.batch_size < 1:
             raise UserError(f"behaviour.updates={self.updates}, behaviour.batch_size={self.batch_size}: at least 1")
-        fold = assign(len(log.lengths), self.folds, self.seed)[log.episode]
+        fold = assign(len(log.lengths), self.folds, self.seed, key="behaviour.folds")[log.episode]
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             models = [self._train(log, fold, part) for part in range(self.folds)]

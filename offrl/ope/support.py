@@ -112,7 +112,7 @@ def outside_share(log: Log, guess: Guess) -> float:
     total, count = 0.0, 0
     for chunk in log.chunks():
         rows, obs = torch.arange(chunk.rows.start, chunk.rows.stop), chunk.batch.obs
-        choices = log.target.choices(obs).double()
+        choices = log.target.choices(obs)
         if log.discrete:
             every = [torch.full((len(rows),), k) for k in range(choices.shape[1])]
             unlikely = torch.stack([guess.log_prob(rows, obs, action) < limit for action in every], 1)
