@@ -7,12 +7,12 @@ from typing import Any
 
 from offrl import __version__
 from offrl.errors import UserError
-from offrl.log.files import write_json
+from offrl.log.files import replacing, write_json
 from offrl.train.checkpoint import load_policy
 from offrl.train.deploy import SUFFIXES, Deployed, card, check_exportable, difference, write
 from offrl.train.rundir import now
 
-TOLERANCE = 1e-4  # between the file's actions and the policy's, in the environment's units
+TOLERANCE = 1e-4  # between the file's actions and the policy's, as shares of half the distance between bounds
 
 USE = {
     "onnx": """\
@@ -40,10 +40,13 @@ def run(config: dict[str, Any], folder: Path) -> None:
     path = Path(config["to"] or home / "export" / f"policy{SUFFIXES[form]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     policy = Deployed(algo, spec, config["stochastic"])
-    away = difference(write(policy, spec, path, form), policy, spec)
-    if away is not None and not away <= TOLERANCE:
-        path.unlink()
-        raise UserError(f"{path}: its actions differ by {away:.2g} from the policy's, so it was removed again")
+    with replacing(path) as aside:
+        away = difference(write(policy, spec, aside, form), policy, spec)
+        if away is not None and not away <= TOLERANCE:
+            raise UserError(
+                f"{path}: its actions would differ from the policy's by {away:.2g} of half the distance between their "
+                "bounds, so it was not written"
+            )
     origin = {"run": str(home), "checkpoint": config["checkpoint"], "stochastic": config["stochastic"]}
     origin |= {"algorithm": type(algo).__name__, "offrl": __version__, "time": now()}
     keys = (trained["env"] or {}).get("obs_keys")

@@ -15,6 +15,7 @@ from offrl.build import build
 from offrl.envs.spaces import action_codec
 from offrl.errors import UserError
 from offrl.jobs import export
+from offrl.nn.networks import Normalize
 from offrl.train import deploy
 from offrl.types import ActionSpec, ObsSpec, Spec, remembers
 from tests.algos.zoo import PAIRS, SPECS, made, node
@@ -74,7 +75,7 @@ def test_actions_are_the_environment_s() -> None:
     spec = action_codec(space).spec
     algo = made("bc", "continuous")
     algo.build(Spec(ObsSpec((4,)), spec))
-    obs = deploy.example(Spec(ObsSpec((4,)), spec), 200)
+    obs = deploy.example(algo, Spec(ObsSpec((4,)), spec), 200)
     algo.act = lambda obs: 2.0 * obs[:, :3]  # far beyond the bounds
     found = deploy.Deployed(algo, Spec(ObsSpec((4,)), spec), stochastic=False)(obs).numpy()
     np.testing.assert_allclose(found, action_codec(space).decode((2.0 * obs[:, :3]).numpy()), rtol=1e-6)
@@ -85,7 +86,7 @@ def test_a_stochastic_policy_draws(tmp_path: Path) -> None:
     policy = deploy.Deployed(made("sac", "continuous"), spec, stochastic=True)
     act = deploy.write(policy, spec, tmp_path / "policy.onnx", "onnx")
     assert deploy.difference(act, policy, spec) is None
-    obs = deploy.example(spec, 1).expand(2000, -1).numpy()
+    obs = deploy.example(policy, spec, 1).expand(2000, -1).numpy()
     with torch.no_grad():
         own = policy(torch.from_numpy(obs)).numpy()
     np.testing.assert_allclose(act(obs).mean(0), own.mean(0), atol=0.1)
@@ -125,9 +126,41 @@ def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match="run=RUN_DIR"):
         export.run(asked | {"run": None}, tmp_path)
     monkeypatch.setattr(export, "difference", lambda *_: 0.5)
-    with pytest.raises(UserError, match=r"differ by 0\.5"):
+    with pytest.raises(UserError, match=r"differ .* by 0\.5"):
         export.run(asked, tmp_path)
     assert not list((home / "export").iterdir())
+    earlier = home / "export" / "policy.pt2"
+    earlier.write_bytes(b"good")
+    with pytest.raises(UserError, match=r"differ .* by 0\.5"):
+        export.run(asked, tmp_path)
+    assert earlier.read_bytes() == b"good"
+
+
+@pytest.mark.parametrize("form", deploy.SUFFIXES)
+def test_differences_are_shares_of_the_bounds(form: str, tmp_path: Path) -> None:
+    """Rounding of actions of up to 50,000 is no mistake."""
+    spec = Spec(ObsSpec((4,)), ActionSpec("continuous", (1,), low=(0.0,), high=(50_000.0,)))
+    algo = build(node("bc", "policy=deterministic"), "algo")
+    algo.build(spec)
+    policy = deploy.Deployed(algo, spec, stochastic=False)
+    act = deploy.write(policy, spec, tmp_path / "policy", form)
+    away = deploy.difference(act, policy, spec)
+    assert away is not None
+    assert away < 1e-6
+    shifted = deploy.difference(lambda obs: act(obs) + 25.0, policy, spec)
+    assert shifted == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_made_up_observations_are_such_as_were_seen() -> None:
+    spec = Spec(ObsSpec((4,)), SPECS["discrete"].action)
+    algo = build(node("bc", "network.normalize_obs=true"), "algo")
+    algo.build(spec)
+    for part in algo.modules():
+        if isinstance(part, Normalize):
+            part.set(torch.full((4,), 1e5), torch.full((4,), 10.0))
+    obs = deploy.example(algo, spec, 500)
+    assert obs.mean().item() == pytest.approx(1e5, abs=2.0)
+    assert obs.std().item() == pytest.approx(10.0, rel=0.1)
 
 
 def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
