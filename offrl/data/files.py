@@ -110,7 +110,7 @@ class _Reading:
         steps = self._drop(steps, kept)
         for note in self.notes:
             log.info("%s: %s", self.recipe.path, note)
-        metadata = {"source": str(self.recipe.path.name), "notes": self.notes}
+        metadata = {"source": str(self.recipe.path.name), "notes": self.notes, "inputs": self.roles.names("obs")}
         fingerprint = episodes.fingerprint(steps)
         return Recording(steps, observation_space, action_space, keys, metadata, fingerprint, row_order[kept])
 

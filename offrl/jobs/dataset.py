@@ -72,7 +72,7 @@ def _import(config: Mapping[str, Any], console: Console) -> None:
         obs_keys=recording.obs_keys,
         algorithm="imported",
         description=config["description"] or f"imported from {recording.metadata.get('source', recipe.name)}",
-        facts={"notes": list(recording.metadata.get("notes", ()))},
+        facts={key: list(recording.metadata.get(key, ())) for key in ("notes", "inputs")},
         overwrite=config["overwrite"],
     )
     console.print(f"{len(recording.steps):,} transitions are now {config['to']} ({place})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -121,11 +121,10 @@ def difference(act: Act, policy: Deployed, spec: Spec, rows: int = 64) -> float 
     return float(max((np.abs(found - expected) / unit).max() for found in (at_once, singly)))
 
 
-def card(spec: Spec, keys: tuple[str, ...] | None) -> dict[str, Any]:
-    """What goes in and what comes out, for whoever calls the file."""
-    takes = asdict(spec.obs) | {"shape": ["N", *spec.obs.shape], "name": "obs"}
-    if keys:
-        takes["parts"] = list(keys)
+def card(spec: Spec, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes in and what comes out, for whoever calls the file; `inputs` is what is known of the observation's
+    parts."""
+    takes = asdict(spec.obs) | {"shape": ["N", *spec.obs.shape], "name": "obs", **inputs}
     gives = asdict(spec.action) | {"shape": ["N", *spec.action.shape], "name": "action"}
     gives["dtype"] = "float32" if spec.action.kind == "continuous" else "int64"
     return {"takes": takes, "gives": gives}
