@@ -123,6 +123,14 @@ def test_evaluate(compose: Compose, trained: Path, capsys: pytest.CaptureFixture
     assert json.loads((trained / "evaluation" / "pendulum-last.json").read_text())["returns"] == kept["returns"]
 
 
+def test_how_a_policy_acts_is_in_the_name_of_its_evaluation(compose: Compose, trained: Path) -> None:
+    for stochastic, name in ((True, "pendulum-last-stochastic"), (False, "pendulum-last")):
+        words = ("job=evaluate", "env=pendulum", "episodes=1", f"stochastic={str(stochastic).lower()}")
+        evaluate.run(compose(*words) | {"run": str(trained)}, trained)
+        assert json.loads((trained / "evaluation" / f"{name}.json").read_text())["stochastic"] is stochastic
+    assert json.loads((trained / "evaluation" / "pendulum-last-stochastic.json").read_text())["stochastic"]
+
+
 def test_films(compose: Compose, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused before anything is measured where nothing can encode them; else named as what they show."""
     asked = ("job=evaluate", "episodes=2", "first_states=7", "checkpoint=step-000000000450.pt", "video=3")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,3 +107,75 @@ def test_a_plain_file_without_probabilities(
     assert "ESTIMATED" in capsys.readouterr().out
     with pytest.raises(UserError, match="propensities=recorded"):
         ope.run(compose(*words, f"run={trained}", "propensities=recorded"), tmp_path)
+
+
+def csv(path: Path, header: str, rows: Iterable[str]) -> tuple[str, str]:
+    """The words that name this log."""
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return "dataset=file", f"dataset.path={path}"
+
+
+def judged(compose: Compose, folder: Path, data: Sequence[str], words: Sequence[str], log: Sequence[str]) -> Any:
+    """What is said of a policy that was cloned from `data` by a log that has the probabilities of its actions."""
+    quick = ("logger=none", "evaluation=none", "network.hidden=[8]", "trainer.updates=20", *words)
+    train.run(compose("algo=bc", *data, *quick), folder / "run")
+    asked = ("job=ope", "estimator=[is,wis]", "behaviour.updates=5", f"run={folder / 'run'}")
+    ope.run(compose(*asked, *log), folder / "ope")
+    return json.loads((folder / "ope" / "ope.json").read_text())
+
+
+@pytest.mark.parametrize("stochastic", [True, False])
+def test_several_discrete_actions_at_once(compose: Compose, tmp_path: Path, stochastic: bool) -> None:
+    generator = np.random.default_rng(0)
+    pairs = generator.integers(0, [2, 3], (200, 2))
+    rows = (f"{i % 5}.5,{x},{y},{x + y}.5,1,{1 / 6}" for i, (x, y) in enumerate(pairs))
+    words = csv(tmp_path / "log.csv", "obs_0,a_0,a_1,reward,done,propensity", rows)
+    words = (*words, "dataset.action_kind=multi_discrete")
+    found = judged(compose, tmp_path, words, (), (*words, f"stochastic={str(stochastic).lower()}"))
+    assert found["estimates"]["wis"]["value"] is not None
+    assert 0.0 <= found["support"]["outside"] <= 1.0
+
+
+def test_pictures_are_read_as_the_policy_reads_them(compose: Compose, tmp_path: Path) -> None:
+    generator, count = np.random.default_rng(0), 40
+    columns: dict[str, Any] = {
+        name: generator.integers(0, 255, (count, 3, 7, 7)).astype(np.uint8)
+        for name in ("observations", "next_observations")
+    }
+    columns |= {"actions": generator.integers(0, 3, count), "rewards": generator.random(count).astype(np.float32)}
+    np.savez(tmp_path / "log.npz", **columns, terminals=np.ones(count, np.bool_), probability=np.full(count, 1 / 3))
+    words = ("dataset=file", f"dataset.path={tmp_path}/log.npz")
+    found = judged(compose, tmp_path, words, ("network=cnn_small",), words)
+    assert found["estimates"]["is"]["value"] is not None
+
+
+@pytest.mark.parametrize(
+    ("column", "whole", "part"), [("action", (0, 2), (0, 1)), ("action_0", (-7.0, 5.0), (-2.5, 2.5))], ids=str
+)
+def test_a_log_that_lacks_some_actions(
+    compose: Compose, tmp_path: Path, column: str, whole: tuple[float, float], part: tuple[float, float]
+) -> None:
+    """What actions there are is known from the run, where the file does not show it."""
+    header = f"obs_0,{column},reward,done,log_prob"
+    logs = [
+        csv(tmp_path / f"{n}.csv", header, (f"{i % 5}.5,{ends[i % 2]},1.5,1,-1.5" for i in range(40)))
+        for n, ends in enumerate((whole, part))
+    ]
+    words = () if column == "action" else ("policy=gaussian",)
+    assert judged(compose, tmp_path, logs[0], words, logs[1])["support"]["steps"] == 40
+
+
+def test_a_log_of_one_episode(compose: Compose, trained: Path, tmp_path: Path) -> None:
+    rows = (f"1,0.1,0.2,0.3,0.{i},{i % 2},1.0,{int(i == 9)},0.5" for i in range(10))
+    words = csv(tmp_path / "log.csv", "episode,obs_0,obs_1,obs_2,obs_3,action,reward,done,propensity", rows)
+    with pytest.raises(UserError, match="the log has one episode"):
+        ope.run(compose("job=ope", *words, *TWO, f"run={trained}"), tmp_path)
+
+
+def test_the_report_says_how_to_export_what_was_judged(
+    compose: Compose, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stochastic in ("true", "false"):
+        ope.run(compose(*QUICK, *TWO, f"run={trained}", f"stochastic={stochastic}"), tmp_path)
+        printed = "".join(capsys.readouterr().out.split())
+        assert f"offrlexportrun={trained}checkpoint=laststochastic={stochastic}" in printed

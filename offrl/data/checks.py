@@ -65,8 +65,14 @@ def vital(recording: Recording, out_of_bounds: OutOfBounds) -> Iterator[Finding]
         yield _actions(recording, out_of_bounds)
 
 
-def check_matches(data: Spec, env: Spec, data_name: str = "the dataset", env_name: str = "the environment") -> None:
-    """Raise `UserError` unless a policy trained on `data` can act in `env`."""
+def check_matches(
+    data: Spec,
+    env: Spec,
+    data_name: str = "the dataset",
+    env_name: str = "the environment",
+    remedy: str = "choose the env=… that made it",
+) -> None:
+    """Raise `UserError`, which ends with the `remedy`, unless a policy trained on `data` can act in `env`."""
     differences: list[str] = []
     if (data.obs.shape, data.obs.dtype) != (env.obs.shape, env.obs.dtype):
         differences.append(
@@ -82,7 +88,7 @@ def check_matches(data: Spec, env: Spec, data_name: str = "the dataset", env_nam
             f"{list(other.high)} in {env_name}"
         )
     if differences:
-        raise UserError(f"{data_name} does not fit {env_name}: {'; '.join(differences)}: choose the env=… that made it")
+        raise UserError(f"{data_name} does not fit {env_name}: {'; '.join(differences)}: {remedy}")
 
 
 def _describe(action: ActionSpec) -> str:

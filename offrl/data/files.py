@@ -123,7 +123,12 @@ class _Reading:
         columns = self.roles.told()
         for note in (f"columns {columns}", *self.notes):
             log.info("%s: %s", self.recipe.path, note)
-        metadata = {"source": str(self.recipe.path.name), "columns": columns, "notes": self.notes}
+        metadata = {
+            "source": str(self.recipe.path.name),
+            "columns": columns,
+            "notes": self.notes,
+            "inputs": self.roles.names("obs"),
+        }
         fingerprint = episodes.fingerprint(steps)
         return Recording(steps, observation_space, action_space, keys, metadata, fingerprint, row_order, chained)
 

@@ -61,6 +61,32 @@ def flatten_obs(space: Space, keys: Sequence[str], obs: Observations) -> NDArray
     return cast("NDArray[np.float32] | NDArray[np.uint8]", joined)
 
 
+def layout(space: Space, keys: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """What `flatten_obs` lays end to end: of each part its key (None where the space is no Dict), its shape in the
+    space, how many numbers it becomes, and how."""
+    return [
+        {
+            "key": key or None,
+            "shape": list(cast("tuple[int, ...]", part.shape)),
+            "numbers": int(np.prod(_picture_shape(part))) if _is_picture(part) else _width(part, key),
+            "encoding": _encoding(part),
+        }
+        for key, part in _parts(space, keys).items()
+    ]
+
+
+def _encoding(space: Space) -> str:
+    if _is_picture(space):
+        return "a picture with its channels first"
+    match space:
+        case spaces.Discrete():
+            return f"one-hot: {int(space.start)} is 1, 0, 0 …, the last is {int(space.start + space.n) - 1}"
+        case spaces.MultiDiscrete():
+            return f"each one-hot from {space.start.ravel().tolist()} on, side by side"
+        case _:
+            return "as it is, row by row"
+
+
 def unflatten_obs(space: Space, keys: Sequence[str], flat: Array) -> Observations:
     """The inverse of `flatten_obs`; of a Dict only the parts that `keys` names come back."""
     parts = _parts(space, keys)

@@ -84,7 +84,11 @@ def _import(config: Mapping[str, Any], console: Console) -> None:
         obs_keys=recording.obs_keys,
         algorithm="imported",
         description=config["description"] or f"imported from {recording.metadata.get('source', recipe.name)}",
-        facts={"notes": list(recording.metadata.get("notes", ())), "chained": recording.chained},
+        facts={
+            "notes": list(recording.metadata.get("notes", ())),
+            "inputs": list(recording.metadata.get("inputs", ())),
+            "chained": recording.chained,
+        },
         overwrite=config["overwrite"],
     )
     console.print(f"{len(recording.steps):,} transitions are now {config['to']} ({place})")

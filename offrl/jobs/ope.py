@@ -18,6 +18,7 @@ from offrl.build import build
 from offrl.data import steps as recorded
 from offrl.data.checks import check_matches
 from offrl.data.dataset import Dataset
+from offrl.data.files import FileData
 from offrl.data.recipes import Preparation
 from offrl.envs.actors import Actor, Agent, Noisy
 from offrl.envs.collect import rollout_steps
@@ -25,47 +26,62 @@ from offrl.envs.make import Env
 from offrl.errors import UserError
 from offrl.jobs.fitting import check_fits
 from offrl.log.files import write_json
+from offrl.nn.networks import CNN
 from offrl.ope import report
 from offrl.ope.assess import Assessment, Estimate, Settings, assess
-from offrl.ope.behaviour import Guess
+from offrl.ope.behaviour import Behaviour, Guess
 from offrl.ope.evidence import Array, pad
 from offrl.ope.logged import Log
 from offrl.ope.selection import regret_at, spearman
 from offrl.ope.target import Trained
 from offrl.train.checkpoint import load_policy
-from offrl.types import Batch
+from offrl.types import ActionSpec, Batch
 
 
 @dataclass(frozen=True)
 class Asked:
     """One policy that is asked about."""
 
-    name: str
+    run: Path
+    checkpoint: str
     target: Trained
     trained: Mapping[str, Any]  # the config of its run
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"{self.run} ({self.checkpoint})"
 
 
 def run(config: dict[str, Any], folder: Path) -> float | None:
     """Judge one policy (`run`) or rank several (`runs`); the headline is the first estimate that there is."""
     console = Console()
     asked = _asked(config)
-    data, log_behaviour = _load(config)
-    settings = _settings(config)
+    data, log_behaviour = _load(config, asked[0].target.spec.action)
+    settings = _settings(config, asked[0])
     _ranked_by(config)
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, tuple[Assessment, tuple[float, float] | None]] = {}
     guess: Guess | None = None
     for index, one in enumerate(asked):
-        check_matches(data.spec, one.target.spec, data_name=f"dataset={config['dataset_name']}", env_name=one.name)
+        check_matches(
+            data.spec,
+            one.target.spec,
+            data_name=f"dataset={config['dataset_name']}",
+            env_name=one.name,
+            remedy="take a log of what the policy was trained for, seen in the same way",
+        )
         log = log_of(data, one.target, config["discount"], config["horizon"])
         guess = guess or settings.behaviour.fit(log)
         assessment = assess(log, log_behaviour, settings, guess)
         truth = _truth(one, log, config) if config["truth"] else None
         found[one.name] = assessment, truth
         report.show(console, one.name, assessment, truth)
+        console.print(f"judged: {_judged(one)}", highlight=False)
         label = "ope" if len(asked) == 1 else f"ope-{index}"
         report.draw(folder / f"{label}.png", one.name, assessment, truth)
         about = {"policy": one.name, "dataset": config["dataset_name"], "truth": truth}
+        about |= {"stochastic": config["stochastic"], "kernel": config["kernel"]}
         about |= {"discount": config["discount"], "horizon": log.horizon}
         write_json(folder / f"{label}.json", about | assessment.as_dict())
     if len(found) > 1:
@@ -111,22 +127,54 @@ def _checkpoints(run: Path, config: Mapping[str, Any]) -> list[str]:
 def _policy(run: Path, which: str, config: Mapping[str, Any]) -> Asked:
     algo, spec, trained = load_policy(run, which)
     target = Trained(algo.eval(), spec, config["stochastic"], config["kernel"], config["draws"])
-    return Asked(f"{run} ({which})", target, trained)
+    return Asked(run, which, target, trained)
 
 
-def _load(config: dict[str, Any]) -> tuple[Dataset, Array | None]:
-    """(the log, log b(a|s) where it was recorded); rewards as they were logged."""
+def _judged(one: Asked) -> str:
+    """As what the policy was judged, and how that is exported."""
+    target = one.target
+    words = f"offrl export run={one.run} checkpoint={one.checkpoint} stochastic={str(target.stochastic).lower()}"
+    if target.kernel is not None:
+        return f"its one best action, blurred to a width of {target.kernel:g}; {words} writes it as it is, not blurred"
+    what = "the policy as it explores" if target.stochastic else "its one best action"
+    return f"{what}, which {words} writes"
+
+
+def _load(config: dict[str, Any], action: ActionSpec) -> tuple[Dataset, Array | None]:
+    """(the log, log b(a|s) where it was recorded); rewards as they were logged, and of a file that does not say which
+    actions there are, those that the policy knows."""
     if not config["dataset"]:
         raise UserError("offrl ope needs a log: give dataset=NAME, a Minari id, or a file")
     recipe = cast(Preparation, build(config["dataset"], "dataset"))
     config["dataset_name"] = recipe.name
     recipe = replace(recipe, normalize_reward="none", reward_scale=1.0, reward_shift=0.0)
+    if isinstance(recipe, FileData):
+        recipe = _with_actions(recipe, action)
     data = recipe.load(discount=1.0)
     log_prob = data.steps.extra.get("log_prob")
     return data, None if log_prob is None else np.asarray(log_prob, np.float64)
 
 
-def _settings(config: Mapping[str, Any]) -> Settings:
+def _with_actions(recipe: FileData, action: ActionSpec) -> FileData:
+    """The recipe with what it leaves to be guessed from a log: how many choices, or which bounds."""
+    if action.kind == "continuous":
+        low, high = recipe.action_low, recipe.action_high
+        return replace(
+            recipe, action_low=action.low if low is None else low, action_high=action.high if high is None else high
+        )
+    same = len(set(action.choices)) == 1  # a recipe has one number for all
+    return replace(recipe, choices=recipe.choices or (action.choices[0] if same else None))
+
+
+def _behaviour(config: Mapping[str, Any], judged: Asked) -> Behaviour:
+    """Its model reads pictures by the network that the policy reads them by, unless one for pictures is given."""
+    recipe = cast(Behaviour, build(config["behaviour"], "behaviour"))
+    if judged.target.spec.obs.is_image and not isinstance(recipe.network, CNN):
+        return replace(recipe, network=build(judged.trained["network"], "network"))
+    return recipe
+
+
+def _settings(config: Mapping[str, Any], judged: Asked) -> Settings:
     for group in ("estimator", "interval"):
         if not config[group]:
             raise UserError(f"{group}=null: choose at least one, or {group}=all")
@@ -135,7 +183,7 @@ def _settings(config: Mapping[str, Any]) -> Settings:
     return Settings(
         {name: build(node, f"estimator.{name}") for name, node in config["estimator"].items()},
         {name: build(node, f"interval.{name}") for name, node in config["interval"].items()},
-        build(config["behaviour"], "behaviour"),
+        _behaviour(config, judged),
         config["propensities"],
         config["clip"],
         config["folds"],
@@ -150,7 +198,7 @@ def _truth(one: Asked, log: Log, config: Mapping[str, Any]) -> tuple[float, floa
     if not node:
         raise UserError(f"truth=true: {one.name} was trained without an environment; give env=NAME")
     env = cast(Env, build(node, "env"))
-    check_fits(Path(one.name), one.target.spec, env)
+    check_fits(one.run, one.target.spec, env)
     episodes = config["truth_episodes"]
     vector = env.make(min(episodes, 10), config["seed"] + 1_000_000)
     with torch.random.fork_rng():

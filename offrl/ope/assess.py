@@ -87,8 +87,6 @@ def assess(log: Log, recorded: Array | None, settings: Settings, guess: Guess | 
 
     Raises `UserError` for a log that nothing can be said about, or if not one of the estimators can be had.
     """
-    if len(log.lengths) < 2:
-        raise UserError("the log has one episode: nothing can be said from it; record more (offrl collect episodes=…)")
     guess = guess or settings.behaviour.fit(log)
     estimated = settings.propensities == "estimated" or (settings.propensities == "auto" and recorded is None)
     if not estimated and recorded is None:

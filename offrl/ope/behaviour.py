@@ -17,6 +17,7 @@ from offrl.nn.learner import Learner
 from offrl.nn.networks import MLP, Normalize
 from offrl.nn.policies import Choices, Density, Normal, Policy
 from offrl.ope.evidence import Array
+from offrl.ope.features import spaced
 from offrl.ope.logged import CHUNK, Log
 from offrl.ope.values import assign
 from offrl.types import Loss, Network
@@ -42,10 +43,17 @@ class Behaviour:
     seed: int
 
     def fit(self, log: Log) -> Guess:
-        """Train on this log. Draws from torch's own generator, which it seeds."""
+        """Train on this log. Draws from torch's own generator, which it seeds.
+
+        Raises `UserError` for settings that train nothing, and for a log that cannot be split.
+        """
+        if len(log.lengths) < 2:
+            raise UserError(
+                "the log has one episode: nothing can be said from it; record more (offrl collect episodes=…)"
+            )
         if self.updates < 1 or self.batch_size < 1:
             raise UserError(f"behaviour.updates={self.updates}, behaviour.batch_size={self.batch_size}: at least 1")
-        fold = assign(len(log.lengths), self.folds, self.seed)[log.episode]
+        fold = assign(len(log.lengths), self.folds, self.seed, key="behaviour.folds")[log.episode]
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             models = [self._train(log, fold, part) for part in range(self.folds)]
@@ -92,7 +100,7 @@ class Guess:
 
     def calibrated(self) -> Guess:
         """With the temperature under which rows that a model has not seen are likeliest, found on a sample of them."""
-        rows = torch.as_tensor(np.linspace(0, self.log.rows - 1, min(self.log.rows, 4 * CHUNK)).astype(np.int64))
+        rows = spaced(self.log.rows, 4 * CHUNK)
         batch = self.log.read(rows)
         guesses = [Guess(self.log, self.models, self.fold, t) for t in TEMPERATURES]
         return max(guesses, key=lambda guess: float(guess.log_prob(rows, batch.obs, batch.action).sum()))

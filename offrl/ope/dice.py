@@ -33,8 +33,9 @@ from offrl.ope.logged import Log
 
 @dataclass(frozen=True, kw_only=True)
 class Dice(Estimator):
-    """(1 / (1 − gamma)) of the mean of w r over all logged steps. The ratios are found from all episodes at once, and
-    resampling those would not show their error: it gets no interval."""
+    """(1 / (1 − gamma)) of the mean of w r over all logged steps, those beyond the horizon too: visits are those of an
+    endless future. The ratios are found from all episodes at once, and resampling those would not show their error: it
+    gets no interval."""
 
     weighs: ClassVar[bool] = False
     resamples: ClassVar[bool] = False
@@ -55,7 +56,8 @@ class Dice(Estimator):
         slack = self.ridge * gram.diagonal().mean() * np.eye(len(gram))
         found = self.solve(log, encode, gram + slack, onward, (1.0 - log.discount) * first)
         weights = log.gather(lambda c: taken(encode, c.batch.obs, c.batch.action) @ torch.as_tensor(found))
-        return replace(evidence, marginal=log.pad(weights))
+        whole = replace(log, horizon=max(log.horizon, int(log.lengths.max())))
+        return replace(whole.evidence(None), marginal=whole.pad(weights))
 
     def __call__(self, evidence: Evidence, counts: Array) -> Array:
         assert evidence.marginal is not None, "ratios are missing"

@@ -78,7 +78,7 @@ class Landmarks(Features):
     width: float  # in units of the mean distance of a landmark from the nearest other one
 
     def embedding(self, inputs: Tensor) -> Embedding:
-        landmarks = inputs[torch.linspace(0, len(inputs) - 1, min(self.count, len(inputs))).long()].unique(dim=0)
+        landmarks = inputs[spaced(len(inputs), self.count)].unique(dim=0)
         apart = torch.cdist(landmarks, landmarks).fill_diagonal_(math.inf).amin(1)
         spread = self.width * float(apart[apart.isfinite()].mean()) if len(landmarks) > 1 else 1.0
 
@@ -88,3 +88,8 @@ class Landmarks(Features):
             return share.reshape(*x.shape[:-1], len(landmarks))
 
         return embed
+
+
+def spaced(rows: int, count: int) -> Tensor:
+    """At most `count` of this many rows, evenly spaced, int64. (In float32 the last of 2²⁴ rows and more is no row.)"""
+    return torch.as_tensor(np.linspace(0, rows - 1, min(count, rows)).astype(np.int64))

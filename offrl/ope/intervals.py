@@ -19,6 +19,10 @@ from offrl.ope.importance import ImportanceSampling
 ROOM = 1 << 22  # numbers of one block of counts
 HANDFUL = 10.0  # effective episodes, below which large-sample theory is none
 MISSING = 0.5  # mean weight (due is 1) below which the episodes that would count most were not seen
+WRONG = (
+    0.1,
+    4.0,
+)  # how far from 1 a mean weight may lie, as it is and in standard errors, before weights are not believed
 GROUPS = 200  # left out in turn, by the jackknife
 
 
@@ -57,10 +61,8 @@ class Interval(ABC):
             return Bounds(None, None, note=f"none: {evidence.episodes} episodes are too few (of {self.min_episodes})")
         if self.asymptotic and estimator.weighs and (ess := effective(evidence)) < HANDFUL:
             return Bounds(None, None, note=f"none: the episodes count as {ess:.1f}, too few for its theory")
-        if self.asymptotic and estimator.weighs and (mean := float(evidence.weight[:, -1].mean())) < MISSING:
-            return Bounds(
-                None, None, note=f"none: weights average {mean:.2g} where 1 is due, so the decisive are missing"
-            )
+        if self.asymptotic and estimator.weighs and (wrong := wrong_weights(*mean_weight(evidence))):
+            return Bounds(None, None, note=f"none: {wrong}")
         return self.bounds(estimator, evidence, baseline)
 
     @abstractmethod
@@ -186,6 +188,26 @@ def effective(evidence: Evidence) -> float:
     """(Σ w)² / Σ w² of whole episodes (L. Kish 1965); 0 where nothing has weight."""
     weight = evidence.relative_weight[:, -1]
     return float(weight.sum() ** 2 / max((weight**2).sum(), 1e-300))
+
+
+def mean_weight(evidence: Evidence) -> tuple[float, float]:
+    """(mean weight of whole episodes, its standard error); the mean is due to be 1."""
+    weight = evidence.weight[:, -1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(weight.mean()), float(weight.std(ddof=1) / np.sqrt(len(weight)))
+
+
+def wrong_weights(mean: float, error: float) -> str | None:
+    """Why weights of this mean, known to a standard error, are not to be believed; None where they may be."""
+    if mean < MISSING:
+        return f"weights average {mean:.2g} where 1 is due: what the target would do most is missing from the log"
+    if abs(mean - 1.0) > max(WRONG[0], WRONG[1] * error):
+        cause = "" if mean > 1.0 else ", or what the target would do is missing from the log, or clipped"
+        return (
+            f"weights average {mean:.3g} ± {error:.2g} where 1 is due: the probabilities are not those of whoever "
+            f"acted{cause}"
+        )
+    return None
 
 
 def cut_off_bound(terms: Array, threshold: float, count: int, delta: float) -> float:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from offrl.errors import UserError
 from offrl.ope.evidence import Array
-from offrl.ope.features import Embedding, Features
+from offrl.ope.features import Embedding, Features, spaced
 from offrl.ope.logged import Log
 from offrl.ope.values import ValueModel, others
 
@@ -139,7 +139,7 @@ def encoder(log: Log, features: Features) -> Encoder:
     """Features of this log's states and actions; raises `UserError` for those that have none."""
     if log.spec.action.kind == "multi_discrete":
         raise UserError("linear value models take continuous or single discrete actions: use estimator=is or wis")
-    sample = log.read(torch.linspace(0, log.rows - 1, min(SAMPLE, log.rows)).long())
+    sample = log.read(spaced(log.rows, SAMPLE))
     if sample.obs.dtype == torch.uint8:
         raise UserError("linear value models take vectors, and these observations are images")
     flat = sample.obs.flatten(1).double()

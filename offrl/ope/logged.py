@@ -28,7 +28,7 @@ class Target(Protocol):
         ...
 
     def choices(self, obs: Tensor) -> Tensor:
-        """What it does: probabilities [B, K] of discrete actions, or draws [B, draws, A] of continuous ones."""
+        """What it does: probabilities [B, K] of single discrete actions, or draws [B, draws, A] of others."""
         ...
 
 

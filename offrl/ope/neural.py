@@ -29,6 +29,7 @@ from offrl.errors import UserError
 from offrl.nn.learner import Learner, Target
 from offrl.nn.networks import MLP, Normalize, action_inputs
 from offrl.ope.evidence import Array
+from offrl.ope.features import spaced
 from offrl.ope.logged import CHUNK, Log
 from offrl.ope.values import ValueModel
 from offrl.types import Loss, Network, Spec
@@ -82,7 +83,7 @@ class Neural(ValueModel):
         parts = int(fold.max()) + 1
         members = parts * self.members
         rows = [torch.as_tensor(np.flatnonzero((fold[log.episode] != part) | (parts == 1))) for part in range(parts)]
-        seen = log.read(rows[0][torch.linspace(0, len(rows[0]) - 1, min(len(rows[0]), CHUNK)).long()])
+        seen = log.read(rows[0][spaced(len(rows[0]), CHUNK)])
         learner = Learner(MeanRewards(log.spec, self.network, members), self.lr)
         for module in learner.modules():
             if isinstance(module, Normalize):

@@ -9,7 +9,7 @@ import torch
 
 from offrl.ope.behaviour import Guess
 from offrl.ope.evidence import Array, Evidence
-from offrl.ope.intervals import MISSING
+from offrl.ope.intervals import mean_weight, wrong_weights
 from offrl.ope.logged import Log
 
 HANDFUL = 10.0  # an effective sample size below which weighted figures are noise
@@ -40,12 +40,14 @@ class Support:
     @property
     def hopeless(self) -> bool:
         """Whether weighting cannot answer."""
-        return self.ess is None or self.ess < HANDFUL or self.missing
+        return self.ess is None or self.ess < HANDFUL or self.wrong is not None
 
     @property
-    def missing(self) -> bool:
-        """Whether weights average so little that the episodes which would count most were not seen."""
-        return self.mean_weight is not None and self.mean_weight < MISSING
+    def wrong(self) -> str | None:
+        """Why weights of such a mean are not to be believed; None where they may be, or where there are none."""
+        if self.mean_weight is None or self.mean_weight_error is None:
+            return None
+        return wrong_weights(self.mean_weight, self.mean_weight_error)
 
     def verdict(self) -> str:
         """One sentence on what may be believed."""
@@ -56,10 +58,9 @@ class Support:
         )
         if self.weighs is not None:
             return f"No weights: {self.weighs} Only estimates by a model are possible, and {model}."
-        if self.missing:
+        if self.wrong is not None:
             return (
-                f"THE LOG CANNOT ANSWER BY WEIGHTING: weights average {self.mean_weight:.2g} where 1 is due: what the "
-                f"target would do most is missing from it; believe none of the weighted figures, and {model}."
+                f"THE LOG CANNOT ANSWER BY WEIGHTING: {self.wrong}; believe none of the weighted figures, and {model}."
             )
         if self.hopeless:
             return (
@@ -85,9 +86,9 @@ def support(log: Log, evidence: Evidence, guess: Guess, weighs: str | None) -> S
         by_step = np.nan_to_num(weight.sum(axis=0) ** 2 / (weight**2).sum(axis=0))[1:]
         share = float(np.nan_to_num(weight[:, -1].max() / weight[:, -1].sum()))
     low = np.flatnonzero(by_step < DEGENERATE * evidence.episodes)
-    whole = evidence.weight[:, -1]
     with np.errstate(divide="ignore"):
-        logs = np.log10(whole)
+        logs = np.log10(evidence.weight[:, -1])
+    mean, error = mean_weight(evidence)
     return Support(
         episodes=evidence.episodes,
         steps=log.rows,
@@ -97,8 +98,8 @@ def support(log: Log, evidence: Evidence, guess: Guess, weighs: str | None) -> S
         ess_by_step=by_step.tolist(),
         degenerate_at=int(low[0]) if len(low) else None,
         largest_share=share,
-        mean_weight=float(whole.mean()),
-        mean_weight_error=float(whole.std(ddof=1) / np.sqrt(len(whole))),
+        mean_weight=mean,
+        mean_weight_error=error,
         weight_histogram=np.histogram(np.clip(logs, -1e9, 1e9), HISTOGRAM)[0].tolist(),
         overlap=float(np.minimum(np.exp(np.minimum(evidence.log_ratio, 0.0))[evidence.mask], 1.0).mean()),
         outside=outside,
@@ -111,7 +112,7 @@ def outside_share(log: Log, guess: Guess) -> float:
     total, count = 0.0, 0
     for chunk in log.chunks():
         rows, obs = torch.arange(chunk.rows.start, chunk.rows.stop), chunk.batch.obs
-        choices = log.target.choices(obs).double()
+        choices = log.target.choices(obs)
         if log.discrete:
             every = [torch.full((len(rows),), k) for k in range(choices.shape[1])]
             unlikely = torch.stack([guess.log_prob(rows, obs, action) < limit for action in every], 1)

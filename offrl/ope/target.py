@@ -28,7 +28,7 @@ class Trained:
     spec: Spec
     stochastic: bool
     kernel: float | None
-    draws: int  # actions that stand for a continuous distribution
+    draws: int  # actions that stand for a distribution of other than single discrete ones
 
     def __post_init__(self) -> None:
         check_reactive(self.algo)
@@ -52,8 +52,8 @@ class Trained:
 
     @torch.no_grad()
     def choices(self, obs: Tensor) -> Tensor:
-        """Probabilities [B, K] of discrete actions, or draws [B, draws, A] of continuous ones."""
-        if self._continuous:
+        """Probabilities [B, K] of single discrete actions, or draws [B, draws, A] of others."""
+        if self.spec.action.kind != "discrete":
             if self.kernel is None and not self.stochastic:
                 return self.algo.act(obs)[:, None]
             drawn = [self._draw(obs) for _ in range(self.draws)]
@@ -73,6 +73,8 @@ class Trained:
 
     def _draw(self, obs: Tensor) -> Tensor:
         action = self._acts(obs)
+        if not self._continuous:
+            return action
         if self.kernel is not None:
             action = action + self.kernel * torch.randn_like(action)
         return self.spec.action.executed(action)

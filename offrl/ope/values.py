@@ -53,10 +53,10 @@ class ValueModel(ABC):
         """
 
 
-def assign(episodes: int, folds: int, seed: int) -> NDArray[np.int64]:
-    """Parts of equal size (give or take one) at random: [N] in 0 … folds − 1."""
+def assign(episodes: int, folds: int, seed: int, key: str = "folds") -> NDArray[np.int64]:
+    """Parts of equal size (give or take one) at random: [N] in 0 … folds − 1. `key` is the config's name of `folds`."""
     if not 1 <= folds <= episodes:
-        raise UserError(f"folds={folds}: the {episodes} episodes of the log cannot be split so; 1 turns it off")
+        raise UserError(f"{key}={folds}: the {episodes} episodes of the log cannot be split so; 1 turns it off")
     return np.random.default_rng(seed).permutation(episodes) % folds
 
 

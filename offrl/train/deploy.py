@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from offrl.algos.base import Algorithm
 from offrl.errors import UserError
-from offrl.log.files import replacing
+from offrl.nn.networks import Normalize
 from offrl.types import END, Spec, remembers
 
 Act = Callable[[NDArray[Any]], NDArray[Any]]  # observations [N, *obs.shape] -> actions [N, *action.shape]
@@ -67,17 +67,20 @@ def check_exportable(policy: Algorithm) -> None:
         )
 
 
-def example(spec: Spec, rows: int) -> Tensor:
-    """[rows, *obs.shape] made-up observations of the right type, the same at each call."""
+def example(policy: nn.Module, spec: Spec, rows: int) -> Tensor:
+    """[rows, *obs.shape] made-up observations, the same at each call: around those that the policy's normalisation
+    knows, if it has one, since all that is far from them looks alike to it."""
     generator = torch.Generator().manual_seed(0)
     shape = (rows, *spec.obs.shape)
     if spec.obs.dtype == "uint8":
         return torch.randint(256, shape, dtype=torch.uint8, generator=generator)
-    return torch.randn(shape, generator=generator)
+    drawn = torch.randn(shape, generator=generator)
+    known = next((part for part in policy.modules() if isinstance(part, Normalize)), None)
+    return drawn if known is None else known.mean + known.std * drawn
 
 
 def write(policy: Deployed, spec: Spec, path: Path, form: str) -> Act:
-    """Write the policy to `path` in one piece, for any number of observations at once; returns the file's own `act`.
+    """Write the policy to `path`, for any number of observations at once; returns the file's own `act`.
 
     `form`: "onnx" for ONNX Runtime in any language, "torch" for `torch.export.load`.
 
@@ -87,8 +90,8 @@ def write(policy: Deployed, spec: Spec, path: Path, form: str) -> Act:
     writer, reader = {"onnx": (_write_onnx, _read_onnx), "torch": (_write_torch, _read_torch)}[form]
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
     try:
-        with replacing(path) as aside, torch.no_grad(), _quiet():
-            writer(policy, example(spec, 2), batch, aside)
+        with torch.no_grad(), _quiet():
+            writer(policy, example(policy, spec, 2), batch, path)
     except ImportError as error:
         raise UserError(f"format={form} needs {error.name}: pip install 'offrl[export]'") from error
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
@@ -98,9 +101,12 @@ def write(policy: Deployed, spec: Spec, path: Path, form: str) -> Act:
 
 
 def difference(act: Act, policy: Deployed, spec: Spec, rows: int = 64) -> float | None:
-    """Largest absolute difference between an exported policy's actions and the policy's own, on made-up
-    observations, all at once and one by one; None where the policy draws its actions, so that none is right."""
-    obs = example(spec, rows)
+    """Largest difference between an exported policy's actions and the policy's own, on made-up observations, all at
+    once and one by one; None where the policy draws its actions, so that none is right.
+
+    In units of half the distance between an action's bounds; where it has none, absolute, or above 1 relative.
+    """
+    obs = example(policy, spec, rows)
     with torch.no_grad():
         expected = policy(obs).numpy()
         draws = not np.array_equal(expected, policy(obs).numpy())
@@ -108,14 +114,17 @@ def difference(act: Act, policy: Deployed, spec: Spec, rows: int = 64) -> float 
     singly = np.concatenate([act(row.numpy()) for row in obs.split(1)])
     if draws:
         return None
-    return float(max(np.abs(found - expected).max() for found in (at_once, singly)))
+    unit = np.maximum(np.abs(expected), 1.0)
+    if policy.continuous:
+        half = (np.asarray(spec.action.high) - np.asarray(spec.action.low)) / 2.0
+        unit = np.where(np.isfinite(half) & (half > 0.0), half, unit)
+    return float(max((np.abs(found - expected) / unit).max() for found in (at_once, singly)))
 
 
-def card(spec: Spec, keys: tuple[str, ...] | None) -> dict[str, Any]:
-    """What goes in and what comes out, for whoever calls the file."""
-    takes = asdict(spec.obs) | {"shape": ["N", *spec.obs.shape], "name": "obs"}
-    if keys:
-        takes["parts"] = list(keys)
+def card(spec: Spec, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes in and what comes out, for whoever calls the file; `inputs` is what is known of the observation's
+    parts."""
+    takes = asdict(spec.obs) | {"shape": ["N", *spec.obs.shape], "name": "obs", **inputs}
     gives = asdict(spec.action) | {"shape": ["N", *spec.action.shape], "name": "action"}
     gives["dtype"] = "float32" if spec.action.kind == "continuous" else "int64"
     return {"takes": takes, "gives": gives}

@@ -39,7 +39,8 @@ class Estimation:
     seed: int
 
     def judge(self, recipe: Preparation, spec: Spec) -> Judge:
-        """Read the log as it was recorded: rewards not rescaled, nor summed over steps."""
+        """Read the log as it was recorded: rewards not rescaled, nor summed over steps, and of episodes not the best
+        alone, whose luck would count as the policy's merit."""
         check_drawing(spec, self.stochastic, self.kernel, self.draws)
         if self.interval < 1 or self.patience < 0:
             raise UserError(
@@ -47,7 +48,8 @@ class Estimation:
             )
         if self.horizon is not None and self.horizon < 1:
             raise UserError(f"evaluation.horizon={self.horizon}: at least one step, or null")
-        data = replace(recipe, normalize_reward="none", reward_scale=1.0, reward_shift=0.0).load(discount=1.0)
+        recipe = replace(recipe, normalize_reward="none", reward_scale=1.0, reward_shift=0.0, best_fraction=1.0)
+        data = recipe.load(discount=1.0)
         if self.estimator.weighs and "log_prob" not in data.steps.extra:
             raise UserError(
                 f"evaluation.estimator={type(self.estimator).__name__} weighs actions, but the log has no "

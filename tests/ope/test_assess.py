@@ -16,7 +16,7 @@ from offrl.ope.assess import Assessment, Settings, assess, check_probabilities, 
 from offrl.ope.behaviour import Behaviour
 from offrl.ope.doubly_robust import DoublyRobust
 from offrl.ope.evidence import Array
-from offrl.ope.features import Landmarks, Polynomial
+from offrl.ope.features import Landmarks, Polynomial, spaced
 from offrl.ope.importance import PerDecision
 from offrl.ope.linear import Averager, Linear
 from offrl.ope.logged import Log
@@ -111,6 +111,17 @@ def test_hopeless_logs_say_so(settings: Settings) -> None:
     assert "CANNOT ANSWER" in found.support.verdict()
 
 
+def test_wrong_probabilities_are_told_by_the_mean_weight(settings: Settings) -> None:
+    """A log's probabilities in other units, say, are too small by the same factor everywhere."""
+    log, recorded, _ = graph_log(1000)
+    found = assess(log, recorded - np.log(1.3), settings)
+    assert (found.support.ess or 0.0) > 100.0
+    assert "weights average" in found.support.verdict()
+    assert "may be believed" not in found.support.verdict()
+    assert found.doubtful(found.estimates["wis"])
+    assert found.estimates["wis"].intervals["percentile"].low is None
+
+
 def test_a_target_that_acts_outside_the_log_everywhere(settings: Settings) -> None:
     mdp = problems.graph(length=4)
     b, p = problems.everywhere(mdp, (1.0, 0.0)), problems.everywhere(mdp, (0.0, 1.0))
@@ -155,6 +166,13 @@ def test_selection() -> None:
     assert spearman([1.0, 1.0, 3.0], [1.0, 1.0, 9.0]) == pytest.approx(1.0)
     assert regret_at(1, [3.0, 2.0, 1.0], [1.0, 5.0, 4.0]) == 4.0
     assert regret_at(2, [3.0, 2.0, 1.0], [1.0, 5.0, 4.0]) == 0.0
+
+
+@pytest.mark.parametrize("rows", [1, 7, 2**24 + 4])
+def test_spaced_rows_are_rows(rows: int) -> None:
+    found = spaced(rows, 5)
+    assert (int(found[0]), int(found[-1])) == (0, rows - 1)
+    assert len(found.unique()) == min(rows, 5)
 
 
 def test_the_table_of_the_kit_reads_states() -> None:

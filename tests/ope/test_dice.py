@@ -72,6 +72,17 @@ def test_linear_dual_dice_is_lstdq(features: Features) -> None:
     assert dual(evidence, evidence.ones)[0] == pytest.approx(v[:, 0].mean(), rel=1e-9)
 
 
+@pytest.mark.parametrize("estimator", [DUAL, replace(GENERAL, normalization=0.0)], ids=lambda one: type(one).__name__)
+def test_a_horizon_leaves_visits_of_an_endless_future_as_they_are(estimator: Dice) -> None:
+    log, _ = recorded(True).log()
+    values: list[float] = []
+    for horizon in (80, 3):
+        short = replace(log, horizon=horizon)
+        evidence = estimator.prepare(short, short.evidence(None))
+        values.append(float(estimator(evidence, evidence.ones)[0]))
+    assert values[1] == pytest.approx(values[0], rel=1e-9)
+
+
 def test_refusals() -> None:
     log, _ = recorded(True).log()
     with pytest.raises(UserError, match="below 1"):

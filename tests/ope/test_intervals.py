@@ -15,7 +15,15 @@ from offrl.ope.doubly_robust import Direct
 from offrl.ope.estimator import Estimator
 from offrl.ope.evidence import Evidence
 from offrl.ope.importance import ImportanceSampling, WeightedImportanceSampling
-from offrl.ope.intervals import Bootstrap, Concentration, HighConfidence, Interval, Student, cut_off_bound
+from offrl.ope.intervals import (
+    Bootstrap,
+    Concentration,
+    HighConfidence,
+    Interval,
+    Student,
+    cut_off_bound,
+    wrong_weights,
+)
 from offrl.ope.tabular import MaximumLikelihood
 
 IS, WIS = ImportanceSampling(), WeightedImportanceSampling()
@@ -113,6 +121,19 @@ def test_none_where_none_is_honest() -> None:
     assert "is alone" in THOMAS(WIS, bandit(50), None).note
     narrow = Concentration(level=0.9, min_episodes=2, kind="hoeffding", range=(0.0, 1.0))
     assert "beyond" in narrow(IS, bandit(50), None).note
+
+
+@pytest.mark.parametrize(
+    ("factor", "reason"), [(1.3, "not those of whoever acted"), (0.7, "missing from the log, or clipped"), (1.05, None)]
+)
+def test_weights_that_do_not_average_one_are_not_believed(factor: float, reason: str | None) -> None:
+    """Probabilities of the log that are too small by a factor make all weights too large, and none of them rare."""
+    evidence = bandit(4000)
+    evidence = replace(evidence, log_ratio=evidence.log_ratio + np.log(factor))
+    for interval in (PERCENTILE, BCA, STUDENT):
+        note = interval(WIS, evidence, None).note
+        assert note == "" if reason is None else reason in note
+    assert wrong_weights(factor, 0.1) is None  # what chance may do
 
 
 def test_bca_levels_are_those_of_efron() -> None:

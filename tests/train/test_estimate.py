@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,16 @@ def test_the_best_by_estimate_is_kept_and_training_ends(compose: Compose, tmp_pa
     # It ended at the second estimate in a row that was no better, or at the end if there was none.
     assert facts["step"] == min(best[0] + 40, 200)
     assert facts["step"] == rows[-1][0]
+
+
+def test_training_on_the_best_episodes_is_judged_on_all(compose: Compose, tmp_path: Path) -> None:
+    """Rewards of coins: whatever is done is worth 0.5, and the best tenth of the log was lucky."""
+    generator = np.random.default_rng(0)
+    rows = [f"{generator.random():.3f},{generator.integers(2)},{generator.integers(2)},1" for _ in range(400)]
+    (tmp_path / "coins.csv").write_text("\n".join(["obs_0,action,reward,done", *rows]) + "\n")
+    kept = [word for word in WORDS if not word.startswith(("algo=", "dataset"))]
+    words = ("algo=bc_best", "dataset=file", f"dataset.path={tmp_path}/coins.csv", "trainer.updates=20")
+    assert train.run(compose(*kept, *words), tmp_path / "run") == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.usefixtures("_log")
