@@ -20,9 +20,11 @@ OWN_FILES = {
     "own/job/crash.yaml": "# @package _global_\njob: own_jobs.crash\nhydra: {job: {name: crash}}\n",
     "own/job/interrupt.yaml": "# @package _global_\njob: own_jobs.interrupt\nhydra: {job: {name: interrupt}}\n",
     "own/job/talk.yaml": "# @package _global_\njob: own_jobs.talk\nhydra: {job: {name: talk}}\n",
+    "own/job/hang_up.yaml": "# @package _global_\njob: own_jobs.hang_up\nhydra: {job: {name: hang_up}}\n",
+    "own/job/fill.yaml": "# @package _global_\njob: own_jobs.fill\nhydra: {job: {name: fill}}\n",
     "own/env/room.yaml": "defaults: [gym, _self_]\nid: CartPole-v1\nmax_episode_steps: 9\n",
     "own_jobs.py": """
-import random
+import random, weakref
 import numpy, torch
 from offrl.errors import UserError
 
@@ -41,6 +43,20 @@ def interrupt(config, folder):
 def talk(config, folder):
     while True:
         print("and so on")
+
+def hang_up(config, folder):
+    raise BrokenPipeError("a pipe of this job")
+
+class Data:
+    pass
+
+held = weakref.WeakSet()
+
+def fill(config, folder):
+    print("held:", len(held))
+    data = Data()
+    held.add(data)
+    raise UserError("too little memory")
 """,
 }
 
@@ -171,6 +187,19 @@ def test_crash_leaves_its_traceback_in_the_log(home: Path) -> None:
     assert str(log) in done.stderr
     assert "KeyError: 'lost'" in log.read_text()
     assert "Traceback" in offrl("crash", "--config-dir=own", "--debug", cwd=home).stderr
+
+
+def test_a_broken_pipe_of_a_job_is_an_error(home: Path) -> None:
+    """Other than the one of stdout, which nobody may want to read on."""
+    done = offrl("hang_up", "--config-dir=own", cwd=home)
+    assert done.returncode == 1
+    assert "BrokenPipeError: a pipe of this job" in done.stderr
+
+
+def test_a_run_that_failed_leaves_its_memory_to_the_others_of_the_sweep(home: Path) -> None:
+    done = offrl("fill", "--config-dir=own", "-m", "seed=0,1,2", cwd=home)
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if line.startswith("held")] == ["held: 0"] * 3
 
 
 def test_interruption_is_130(home: Path) -> None:
