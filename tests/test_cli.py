@@ -221,7 +221,8 @@ def test_a_run_is_taken_up_evaluated_and_repeated(tmp_path: Path) -> None:
     evaluated = offrl("evaluate", f"run={run}", "episodes=2", "num_envs=2", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
-    again = offrl("train", f"run={run}", "seed=1", "dry_run=true", cwd=tmp_path)
+    named = f"run='~/{run.relative_to(tmp_path)}'"
+    again = offrl("train", named, "seed=1", "dry_run=true", "evaluation=null", cwd=tmp_path, HOME=str(tmp_path))
     assert again.returncode == 0, again.stderr
     assert "seed: 1" in again.stdout
     assert "together" in again.stdout
@@ -240,6 +241,9 @@ def test_words_become_overrides(tmp_path: Path) -> None:
     expand = overrides.expand
     assert expand(["env=mine-v1,a:B-v0", "x=y-v1"], [tmp_path]) == ["env=mine-v1,a_B-v0", "x=y-v1"]
     assert expand(["env=null", "seed=null"], [tmp_path]) == ["~env", "seed=null"]
+    assert expand(["logger=null", "evaluation=null"], [config_dir()]) == ["logger=none", "evaluation=none"]
+    assert expand(["run='~/my runs'"], []) == [f"run='{Path.home() / 'my runs'}'"]
+    assert overrides.folders_for(["run='it\\'s'", "resume=true"])[0] == "hydra.run.dir='it\\'s'"
     assert expand(["dataset=D4RL/door/human-v2,logs/a.csv,known"], []) == [
         "dataset=D4RL_door_human-v2,logs_a.csv,known"
     ]
