@@ -71,7 +71,7 @@ def _run(job: str, words: list[str]) -> None:
             sys.path.append(str(folder))  # last, so that a module of the user never hides an installed one
     folders = [config_dir(), *own]
     _check_job(job, folders)
-    run = overrides.values(words).get("run", "null")
+    run = overrides.at_home(overrides.values(words).get("run", "null"))
     words = overrides.with_seeds(overrides.positional(job, words))
     if any(re.match(r"(--cfg|-c)(=|$)", word) for word in words):
         words = overrides.first_run(words)  # Hydra prints one config, or runs many

@@ -20,9 +20,11 @@ OWN_FILES = {
     "own/job/crash.yaml": "# @package _global_\njob: own_jobs.crash\nhydra: {job: {name: crash}}\n",
     "own/job/interrupt.yaml": "# @package _global_\njob: own_jobs.interrupt\nhydra: {job: {name: interrupt}}\n",
     "own/job/talk.yaml": "# @package _global_\njob: own_jobs.talk\nhydra: {job: {name: talk}}\n",
+    "own/job/hang_up.yaml": "# @package _global_\njob: own_jobs.hang_up\nhydra: {job: {name: hang_up}}\n",
+    "own/job/fill.yaml": "# @package _global_\njob: own_jobs.fill\nhydra: {job: {name: fill}}\n",
     "own/env/room.yaml": "defaults: [gym, _self_]\nid: CartPole-v1\nmax_episode_steps: 9\n",
     "own_jobs.py": """
-import random
+import random, weakref
 import numpy, torch
 from offrl.errors import UserError
 
@@ -41,6 +43,20 @@ def interrupt(config, folder):
 def talk(config, folder):
     while True:
         print("and so on")
+
+def hang_up(config, folder):
+    raise BrokenPipeError("a pipe of this job")
+
+class Data:
+    pass
+
+held = weakref.WeakSet()
+
+def fill(config, folder):
+    print("held:", len(held))
+    data = Data()
+    held.add(data)
+    raise UserError("too little memory")
 """,
 }
 
@@ -173,6 +189,19 @@ def test_crash_leaves_its_traceback_in_the_log(home: Path) -> None:
     assert "Traceback" in offrl("crash", "--config-dir=own", "--debug", cwd=home).stderr
 
 
+def test_a_broken_pipe_of_a_job_is_an_error(home: Path) -> None:
+    """Other than the one of stdout, which nobody may want to read on."""
+    done = offrl("hang_up", "--config-dir=own", cwd=home)
+    assert done.returncode == 1
+    assert "BrokenPipeError: a pipe of this job" in done.stderr
+
+
+def test_a_run_that_failed_leaves_its_memory_to_the_others_of_the_sweep(home: Path) -> None:
+    done = offrl("fill", "--config-dir=own", "-m", "seed=0,1,2", cwd=home)
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if line.startswith("held")] == ["held: 0"] * 3
+
+
 def test_interruption_is_130(home: Path) -> None:
     done = offrl("interrupt", "--config-dir=own", cwd=home)
     assert (done.returncode, done.stderr) == (130, "offrl: interrupted\n")
@@ -192,7 +221,8 @@ def test_a_run_is_taken_up_evaluated_and_repeated(tmp_path: Path) -> None:
     evaluated = offrl("evaluate", f"run={run}", "episodes=2", "num_envs=2", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
-    again = offrl("train", f"run={run}", "seed=1", "dry_run=true", cwd=tmp_path)
+    named = f"run='~/{run.relative_to(tmp_path)}'"
+    again = offrl("train", named, "seed=1", "dry_run=true", "evaluation=null", cwd=tmp_path, HOME=str(tmp_path))
     assert again.returncode == 0, again.stderr
     assert "seed: 1" in again.stdout
     assert "together" in again.stdout
@@ -211,6 +241,9 @@ def test_words_become_overrides(tmp_path: Path) -> None:
     expand = overrides.expand
     assert expand(["env=mine-v1,a:B-v0", "x=y-v1"], [tmp_path]) == ["env=mine-v1,a_B-v0", "x=y-v1"]
     assert expand(["env=null", "seed=null"], [tmp_path]) == ["~env", "seed=null"]
+    assert expand(["logger=null", "evaluation=null"], [config_dir()]) == ["logger=none", "evaluation=none"]
+    assert expand(["run='~/my runs'"], []) == [f"run='{Path.home() / 'my runs'}'"]
+    assert overrides.folders_for(["run='it\\'s'", "resume=true"])[0] == "hydra.run.dir='it\\'s'"
     assert expand(["dataset=D4RL/door/human-v2,logs/a.csv,known"], []) == [
         "dataset=D4RL_door_human-v2,logs_a.csv,known"
     ]

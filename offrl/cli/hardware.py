@@ -23,9 +23,10 @@ def patience(threads: int) -> str:
 
     Where the cores for all are free as the process starts: long enough not to fall asleep within an update, which makes
     two threads 2.5 times as fast on networks of 256 units. Where they are not: not at all, for whoever waits awake
-    holds up the one that it waits for (docs/benchmarks.md).
+    holds up the one that it waits for (docs/benchmarks.md). Windows does not say how busy it is.
     """
-    free = (os.cpu_count() or 1) - os.getloadavg()[0]
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    free = (os.cpu_count() or 1) - busy
     return str(PATIENCE if free >= threads - 0.5 else 0)
 
 

@@ -78,16 +78,17 @@ def expand(words: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """Let `env=` take any environment id and `dataset=` any Minari id or file, also in the lists of a sweep.
 
     A value that is no config in `folders` becomes one, in memory: `env=Pendulum-v1` is `env=gym env.id=Pendulum-v1`.
-    Any group may be null.
+    A group may be null: it then holds its option `none`, or nothing where there is no such one.
     """
     out: list[str] = []
     for word in words:
         group, _, value = word.partition("=")
         if value == "null" and any((folder / group).is_dir() for folder in folders):
-            out.append(f"~{group}")  # Hydra's way of choosing no option of a group
+            none = any((folder / group / "none.yaml").is_file() for folder in folders)
+            out.append(f"{group}=none" if none else f"~{group}")  # Hydra's way of choosing no option of a group
             continue
         if group in ("run", "runs", "where", "to") and value != "null" and not value.startswith("["):
-            text = literal(value) if group == "where" else quoted(_at_home(value))
+            text = literal(value) if group == "where" else quoted(at_home(value))
             out.append(f"{group}={text}")  # a path or SQL may hold characters that mean something to Hydra
             continue
         if group == "dataset.path" and not re.search(r"[\[\](){},]", value):
@@ -107,7 +108,7 @@ def _option(group: str, value: str, folders: Sequence[Path]) -> str:
         return value
     if group == "env" and re.search(r":|-v\d+$", value):
         base, own = "gym", {"id": value}
-    elif group == "dataset" and (value.endswith(_FILES) or Path(_at_home(value)).is_file()):
+    elif group == "dataset" and (value.endswith(_FILES) or Path(at_home(value)).is_file()):
         base, own = "file", {"path": _absolute(value)}
     elif group == "dataset" and re.search(r"/|-v\d+$", value):
         base, own = "minari", {"id": value}
@@ -118,14 +119,15 @@ def _option(group: str, value: str, folders: Sequence[Path]) -> str:
     return name
 
 
-def _at_home(path: str) -> str:
-    """`path`, in which a first ~ is the user's home: a shell leaves it behind a = sign."""
-    return str(Path(path).expanduser()) if path.strip("'\"").startswith("~") else path
+def at_home(path: str) -> str:
+    """`path` without quotes, in which a first ~ is the user's home: a shell leaves it behind a = sign."""
+    bare = path.strip("'\"")
+    return str(Path(bare).expanduser()) if bare.startswith("~") else bare
 
 
 def _absolute(path: str) -> str:
     """`path` from the root: a run is gone on with from anywhere."""
-    return str(Path(path.strip("'\"")).expanduser().absolute())
+    return str(Path(at_home(path)).absolute())
 
 
 def from_run(run: str, job: str, words: Sequence[str], folders: Sequence[Path]) -> None:
@@ -188,12 +190,12 @@ def _first(entry: str | dict[str, Any], firsts: dict[str, str]) -> str | dict[st
 
 
 def folders_for(words: Sequence[str]) -> list[str]:
-    """Hydra settings that decide where this run writes, beyond those of the config."""
+    """Hydra settings that decide where this run writes, beyond those of the config. `words` are expanded ones."""
     given = values(words)
     if given.get("dry_run", "").lower() == "true" and "hydra.run.dir" not in given:
         return list(_NO_FOLDER)
     if given.get("resume", "").lower() == "true" and "run" in given:
-        return [f"hydra.run.dir={quoted(given['run'])}", "hydra.output_subdir=null"]
+        return [f"hydra.run.dir={given['run']}", "hydra.output_subdir=null"]
     return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(_not_swept(words))}]"]
 
 

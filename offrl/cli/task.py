@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,8 @@ Job = Callable[[dict[str, Any], Path], float | None]  # (resolved config, run fo
 
 DEBUG = "OFFRL_DEBUG"  # an environment variable, because the processes of a sweep have to see it too
 
+UNREAD = 141  # what a shell reports of a process whose output nobody reads: 128 + SIGPIPE, which not every system has
+
 names.register()  # here, because configs are resolved in those processes as well
 
 
@@ -37,23 +38,33 @@ def task(config: DictConfig) -> float | None:
     try:
         plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
         return _prepare(plain)(plain, folder)
-    except BrokenPipeError:  # `offrl … | head`: nobody reads any more, which is no mistake
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
-        raise SystemExit(128 + signal.SIGPIPE) from None
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            raise SystemExit(UNREAD) from None
         if os.environ.get(DEBUG) == "1":
             raise
         told = expected(error)
         message = explain(error) if told else f"{explain(error)}\n{save_traceback(error, log)}"
-        if settings.mode == RunMode.MULTIRUN:
-            print(f"offrl: error in {folder.name}: {message}", file=sys.stderr)
-            if "lecture" in config:
-                return None  # a run that fails may be what the lecture is about: its verdict says so
-            raise Reported(message) from None
-        print(f"offrl: error: {message}", file=sys.stderr)
-        if told:
-            _discard(folder, log)
-        raise SystemExit(1) from None
+    # Outside of the handler: what is raised there holds on to the error, and so to all that the run had in memory.
+    if settings.mode == RunMode.MULTIRUN:
+        print(f"offrl: error in {folder.name}: {message}", file=sys.stderr)
+        if "lecture" in config:
+            return None  # a run that fails may be what the lecture is about: its verdict says so
+        raise Reported(message)
+    print(f"offrl: error: {message}", file=sys.stderr)
+    if told:
+        _discard(folder, log)
+    raise SystemExit(1)
+
+
+def _unread() -> bool:
+    """Whether nobody reads stdout any more, as after `offrl … | head`, which is no mistake; it is then closed."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
+        return True
+    return False
 
 
 def _discard(folder: Path, log: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
+import signal
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -150,18 +155,79 @@ def _failed(error: BaseException) -> JobReturn:
 
 
 def _in_processes(run: partial[list[JobReturn]], parts: Sequence[Part], processes: int) -> list[list[JobReturn]]:
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        state = Singleton.get_state()  # holds functions, which only cloudpickle can send
-        waiting = [pool.submit(_elsewhere, cloudpickle.dumps((run, part, state))) for part in parts]
-        return [cloudpickle.loads(each.result()) for each in waiting]
+    """Do every part in a process of its own, so many at a time.
+
+    Raises the first of what the parts raised, when all have ended. Ctrl-C and SIGTERM are passed on to those at work
+    as SIGTERM, no other begins, and they raise `KeyboardInterrupt` and `SystemExit` once those at work have ended.
+    """
+    from offrl.train.stopping import asked_to_stop
+
+    context, state = multiprocessing.get_context("spawn"), Singleton.get_state()
+    tasks = [cloudpickle.dumps((run, part, state)) for part in parts]  # which can send functions
+    answers: list[Any] = [None] * len(parts)
+    waiting, at_work, asked = deque(range(len(parts))), dict[Connection, tuple[int, BaseProcess]](), list[int]()
+
+    def stop(number: int) -> None:
+        asked.append(number)
+        for _, process in at_work.values():
+            process.terminate()
+
+    with asked_to_stop(stop):
+        try:
+            while at_work or (waiting and not asked):
+                if waiting and not asked and len(at_work) < processes:
+                    number = waiting.popleft()
+                    pipe, process = _begun(context, tasks[number])
+                    at_work[pipe] = number, process
+                    if asked:  # since the last look
+                        process.terminate()
+                    continue
+                for pipe in cast("list[Connection]", wait(list(at_work))):
+                    number, process = at_work[pipe]
+                    answers[number] = _answer(pipe)
+                    process.join()
+                    del at_work[pipe]
+        finally:
+            for _, process in at_work.values():
+                process.terminate()
+    if asked:
+        raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + asked[0])
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
 
 
-def _elsewhere(task: bytes) -> bytes:
-    """In a process of its own, which knows nothing of Hydra yet."""
+def _begun(context: SpawnContext, task: bytes) -> tuple[Connection, BaseProcess]:
+    """A process at work on a part, and where its answer will come from."""
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_elsewhere, args=(theirs, task))
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _answer(pipe: Connection) -> list[JobReturn] | BaseException:
+    """What became of a part."""
+    with pipe:
+        try:
+            return cloudpickle.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            return RuntimeError("a process of this sweep died, maybe for lack of memory: use fewer of them")
+
+
+def _elsewhere(pipe: Connection, task: bytes) -> None:
+    """Do a part in a process of its own, which knows nothing of Hydra yet."""
     from hydra._internal.callbacks import Callbacks
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent says what is to be done
     setup_globals()
     run, part, state = cloudpickle.loads(task)
     Singleton.set_state(state)
     context = HydraContext(config_loader=cast(Any, None), callbacks=Callbacks())
-    return cloudpickle.dumps(run(part, context))
+    try:
+        answer = run(part, context)
+    except BaseException as error:
+        answer = error
+    with contextlib.suppress(ConnectionError):  # the parent is gone
+        pipe.send_bytes(cloudpickle.dumps(answer))

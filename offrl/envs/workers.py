@@ -8,7 +8,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawArray
+from multiprocessing.util import Finalize
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,9 @@ from offrl.envs.block import Block, Ended, Frames
 from offrl.envs.spaces import Actions
 from offrl.errors import UserError
 from offrl.types import ObsSpec, State
+
+DIED = "a process with environments died; env.mode=sync shows what the environment does"
+GRACE = 10.0  # seconds that a process has for closing its environments
 
 MakeBlock = Callable[[Sequence[int]], Block]  # numbers of the environments -> a block of them
 
@@ -51,10 +56,15 @@ class Workers:
         self._parts = [(int(part[0]), int(part[-1]) + 1) for part in np.array_split(np.arange(count), processes)]
         context = _context()
         self._pipes: list[Connection] = []
+        workers: list[BaseProcess] = []
+        # Also as Python ends, and before it waits for these processes, which obey no signal.
+        self._hang_up = Finalize(self, _hang_up, (self._pipes, workers), exitpriority=10)
         for start, stop in self._parts:
             ours, theirs = context.Pipe()
             arguments = (theirs, make_block, shared, start, stop)
-            context.Process(target=_serve, args=arguments, daemon=True).start()
+            worker = context.Process(target=_serve, args=arguments, daemon=True)
+            worker.start()
+            workers.append(worker)
             theirs.close()
             self._pipes.append(ours)
         self._ask("ready")
@@ -67,7 +77,7 @@ class Workers:
     def step(self, actions: Actions, frames: Frames) -> list[Ended]:
         """See `Block.step`."""
         for pipe, (start, stop) in zip(self._pipes, self._parts, strict=True):
-            pipe.send(("step", actions[start:stop]))
+            _send(pipe, "step", actions[start:stop])
         ended = self._answers()
         for rows, written in zip(frames, self._frames, strict=True):
             rows[...] = written
@@ -80,27 +90,23 @@ class Workers:
     def load(self, states: Sequence[State], frames: Frames) -> bool:
         """See `Block.load`."""
         for pipe, (start, stop) in zip(self._pipes, self._parts, strict=True):
-            pipe.send(("load", states[start:stop]))
+            _send(pipe, "load", states[start:stop])
         exact = self._answers()
         frames.obs[...] = self._frames.obs
         return all(exact)
 
     def render(self) -> NDArray[np.uint8]:
         """See `Block.render`."""
-        self._pipes[0].send(("render", None))
+        _send(self._pipes[0], "render")
         return _answer(self._pipes[0])
 
     def close(self) -> None:
         """End the processes."""
-        for pipe in self._pipes:
-            with suppress(OSError):  # it may have died before
-                pipe.send(("close", None))
-            pipe.close()
-        self._pipes = []
+        self._hang_up()
 
     def _ask(self, command: str, argument: object = None) -> list[Any]:
         for pipe in self._pipes:
-            pipe.send((command, argument))
+            _send(pipe, command, argument)
         return self._answers()
 
     def _answers(self) -> list[Any]:
@@ -116,26 +122,43 @@ def _context() -> Any:
     return context
 
 
+def _send(pipe: Connection, command: str, argument: object = None) -> None:
+    """Raises `RuntimeError` where the process has died."""
+    try:
+        pipe.send((command, argument))
+    except OSError:
+        raise RuntimeError(DIED) from None
+
+
 def _answer(pipe: Connection) -> Any:
+    """Raises what the process raised, and `RuntimeError` where it has died."""
     try:
         error, result = pipe.recv()
-    except EOFError:
-        raise RuntimeError("a process with environments died; env.mode=sync shows what the environment does") from None
+    except (EOFError, OSError):
+        raise RuntimeError(DIED) from None
     if error is not None:
         raise error
     return result
 
 
+def _hang_up(pipes: Sequence[Connection], workers: Sequence[BaseProcess]) -> None:
+    """Let the processes end, and wait for it; one that does not close its environments is killed."""
+    for pipe in pipes:
+        pipe.close()
+    for worker in workers:
+        worker.join(GRACE)
+        worker.kill()
+
+
 def _serve(pipe: Connection, make_block: MakeBlock, shared: SharedFrames, start: int, stop: int) -> None:
-    """What a process does: obey the commands that come through the pipe until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which saves first
+    """What a process does: obey the commands that come through the pipe until it closes, however the parent ended."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a whole group may get them; the parent obeys, and saves first
+        signal.signal(number, signal.SIG_IGN)
     frames = shared.view(start, stop)
     block: Block | None = None
-    with suppress(EOFError, BrokenPipeError):  # the parent is gone
+    with suppress(EOFError, ConnectionError):  # the parent has hung up
         while True:
             command, argument = pipe.recv()
-            if command == "close":
-                break
             try:
                 block = block or make_block(range(start, stop))
                 pipe.send((None, _obey(block, frames, command, argument)))

@@ -58,7 +58,12 @@ def check_experience(config: Mapping[str, Any]) -> None:
             f"the trainer {trainer.__name__} solves the MDP of a tabular environment, and none is chosen: give "
             "env=gridworld or env=chain_walk"
         )
-    if trainer.experience & {"replay", "rollout", "expert"} and config["env"] is None and config["dataset"] is None:
+
+
+def check_env(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` where a trainer acts and there is no environment, also not that of the dataset."""
+    trainer = cast(type[Trainer], locate(config["trainer"], "trainer"))
+    if trainer.experience & {"replay", "rollout", "expert"} and config["env"] is None:
         raise UserError(
             f"the trainer {trainer.__name__} acts in an environment, and none is chosen: give env=NAME or any "
             "Gymnasium id, such as env=cartpole or env=Pendulum-v1"

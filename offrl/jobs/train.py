@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -16,7 +17,7 @@ from offrl.data.recipes import Preparation
 from offrl.envs.make import Env
 from offrl.errors import UserError
 from offrl.jobs.dry_run import report
-from offrl.jobs.pairing import LOGGED, check_actions, check_experience, check_rollout, check_steps
+from offrl.jobs.pairing import LOGGED, check_actions, check_env, check_experience, check_rollout, check_steps
 from offrl.jobs.recorded_env import choose_env
 from offrl.jobs.shorten import shorten
 from offrl.log.logger import Label, Logger, LoggerRecipe, NoLogger, sweep_group
@@ -60,29 +61,42 @@ def run(config: dict[str, Any], folder: Path) -> float | None:
     leads = ranks is None or ranks.leads
     evaluator = _evaluator(settings, algo, env, device) if isinstance(settings, Evaluation) and leads else None
     home = _open_folder(config, RunDir(folder, writes=leads), parts, device)
-    logger = _open_logger(config, home) if leads else NoLogger()
-    member = here()
-    if member is not None:
-        member.join(algo)
-    context = RunContext(
-        algo=algo,
-        spec=spec,
-        env=env,
-        dataset=dataset,
-        evaluator=evaluator,
-        judge=judge,
-        folder=home,
-        logger=logger,
-        config=config,
-        device=device,
-        compile=_compiles(config["hardware"], parts, home, member, ranks),
-        updates_per_call=config["hardware"]["updates_per_call"],
-        seed=config["seed"],
-        member=member,
-        ranks=ranks,
-    )
-    train(trainer, context, resume=config["resume"])
+    with home.alone(), _noting_failure(home, config["resume"]):
+        member = here()
+        compiles = _compiles(config["hardware"], parts, home, member, ranks)
+        if member is not None:
+            member.join(algo)
+        context = RunContext(
+            algo=algo,
+            spec=spec,
+            env=env,
+            dataset=dataset,
+            evaluator=evaluator,
+            judge=judge,
+            folder=home,
+            logger=_open_logger(config, home) if leads else NoLogger(),
+            config=config,
+            device=device,
+            compile=compiles,
+            updates_per_call=config["hardware"]["updates_per_call"],
+            seed=config["seed"],
+            member=member,
+            ranks=ranks,
+        )
+        train(trainer, context, resume=config["resume"])
     return _say_result(context)
+
+
+@contextlib.contextmanager
+def _noting_failure(home: RunDir, resume: bool) -> Generator[None]:
+    """Put on record that a run failed before its training, which notes its own end. One that was to be resumed is left
+    as it was."""
+    try:
+        yield
+    except BaseException:
+        if not resume and home.facts["status"] == "running":
+            home.note(status="failed", end=now())
+        raise
 
 
 def _build(config: dict[str, Any], device: torch.device) -> Parts:
@@ -90,6 +104,7 @@ def _build(config: dict[str, Any], device: torch.device) -> Parts:
     check_experience(config)
     shorten(config)
     choose_env(config)
+    check_env(config)
     algo = cast(Algorithm, build(config["algo"], "algo"))
     trainer = cast(Trainer, build(config["trainer"], "trainer"))
     check_steps(algo, config["trainer"])

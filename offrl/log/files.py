@@ -37,7 +37,8 @@ def replacing(path: Path) -> Generator[Path]:
         yield aside
         flush_to_disk(aside)
         aside.replace(path)
-        flush_to_disk(path.parent)
+        with contextlib.suppress(OSError):  # Windows and some file systems cannot flush a folder
+            flush_to_disk(path.parent)
     except OSError as error:
         raise explain(path, error) from error
     finally:
@@ -47,7 +48,7 @@ def replacing(path: Path) -> Generator[Path]:
 
 def flush_to_disk(path: Path) -> None:
     """Block until the file or folder is on the disk, so that a rename never overtakes its content."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes what may be written
     try:
         os.fsync(descriptor)
     finally:

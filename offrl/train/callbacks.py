@@ -10,13 +10,14 @@ import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from offrl.errors import UserError
 from offrl.train.checkpoint import policy_state, save, save_numbered
 from offrl.train.loop import Moment, RunContext, Trainer
 from offrl.train.resume import OF_A_RANK, full_state
+from offrl.train.stopping import asked_to_stop
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -187,31 +188,24 @@ class Bar:
 
 @dataclass
 class Signals:
-    """Turns SIGTERM and Ctrl-C into a checkpoint and a clean end; a second one ends the process at once."""
+    """Turns SIGTERM and Ctrl-C into a checkpoint and a clean end; a later one ends the process at once."""
 
     interval: int
     keep: int
     listens: bool  # not where others listen for it: in company, and in a thread
     caught: int = 0
-    previous: dict[int, Any] = field(default_factory=dict[int, Any])
+    listening: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Signals:
         if self.listens and threading.current_thread() is threading.main_thread():
-            self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+            self.listening.enter_context(asked_to_stop(self._note))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._restore()
+        self.listening.close()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def _note(self, number: int) -> None:
         self.caught = number
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}
 
     def __call__(self, moment: Moment) -> None:
         caught = moment.run.caught(self.caught)

@@ -14,6 +14,7 @@ from offrl.algos.estimates import believed_return
 from offrl.envs.make import Env
 from offrl.envs.reference import ReferenceScores
 from offrl.envs.vector import VectorEnv
+from offrl.errors import UserError
 from offrl.train.randomness import undisturbed
 from offrl.types import Episode, Policy, at_play
 
@@ -55,6 +56,12 @@ class Evaluation:
     episodes: int  # 0: never
     num_envs: int  # side by side
     seed: int  # of the episodes' first states: the same ones each time, so that evaluations compare
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` for numbers that make no sense."""
+        for name, least in (("interval", 1), ("episodes", 0), ("num_envs", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"evaluation.{name}={getattr(self, name)} must be at least {least}")
 
 
 class Evaluator:

@@ -15,7 +15,7 @@ from offrl.envs.controllers import Act, Controller, load_controller
 from offrl.envs.make import Env
 from offrl.errors import UserError
 from offrl.train import checkpoint
-from offrl.types import Spec, State
+from offrl.types import Spec, State, remembers
 
 
 class Expert:
@@ -52,6 +52,11 @@ def load_expert(who: str, which: str, env: Env, spec: Spec, num_envs: int, seed:
     """
     if Path(who).is_dir():
         algo, trained, _ = checkpoint.load_policy(who, which)
+        if remembers(algo):
+            raise UserError(
+                f"trainer.expert={who} is a {type(algo).__name__}, which acts by what it has done before, and an "
+                "expert is asked about what others do: use a run of another algorithm"
+            )
         if trained != spec:
             raise UserError(
                 f"trainer.expert={who} was trained on other observations or actions than env={env.name} has: use a run "

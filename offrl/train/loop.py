@@ -115,8 +115,8 @@ class Trainer(ABC):
 
     def check(self) -> None:
         """Raise `UserError` for knobs that make no sense."""
-        for name in ("log_interval", "checkpoint_interval", "keep_checkpoints", "pulse"):
-            if getattr(self, name) < 1:
+        for name in ("log_interval", "checkpoint_interval", "keep_checkpoints", "pulse", "n_step"):
+            if getattr(self, name, 1) < 1:  # not all trainers sum rewards over steps
                 raise UserError(f"trainer.{name}={getattr(self, name)} must be at least 1")
         totals = {name: cast(int, getattr(self, name)) for name in self.totals}
         if min(totals.values()) < 0 or not any(totals.values()):

@@ -36,8 +36,9 @@ class OnReplay(Trainer):
 
     def check(self) -> None:
         super().check()
-        if self.updates_per_step < 0 or self.update_interval < 1 or self.capacity < 1:
-            raise UserError("trainer.updates_per_step must be ≥ 0, trainer.update_interval and trainer.capacity ≥ 1")
+        for name, least in (("warmup", 0), ("updates_per_step", 0), ("update_interval", 1), ("capacity", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"trainer.{name}={getattr(self, name)} must be at least {least}")
 
     @property
     def step(self) -> int:

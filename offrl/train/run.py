@@ -50,18 +50,18 @@ def train(trainer: Trainer, run: RunContext, resume: bool) -> None:
 
 
 def _begin(trainer: Trainer, run: RunContext, resume: bool) -> None:
-    """Get ready; a refusal to resume leaves the folder as it was."""
-    try:
+    """Get ready, or let go of everything; a refusal to resume leaves the folder as it was."""
+    with contextlib.ExitStack() as failure:
+        failure.callback(run.logger.close, {}, failed=True)
+        if run.evaluator is not None:
+            failure.callback(run.evaluator.close)
         trainer.begin(run)
+        failure.callback(trainer.close)
         if resume:
             restore(trainer, run)
             run.folder.write_config(run.config)
             run.folder.note(status="running", end=None, resumed=[*run.folder.facts.get("resumed", []), now()])
-    except BaseException:
-        if not resume:
-            run.folder.note(status="failed", end=now())
-        run.logger.close({}, failed=True)
-        raise
+        failure.pop_all()
 
 
 def _fit(trainer: Trainer, run: RunContext) -> None:

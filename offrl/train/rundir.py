@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -75,6 +76,27 @@ class RunDir:
         config = read_config(self.root)
         self.facts = read_facts(self.root)
         return config
+
+    @contextlib.contextmanager
+    def alone(self) -> Generator[None]:
+        """Keep other processes of this machine out of the folder, as long as this one lives, where its file system has
+        locks. Raises `UserError` where another one is in it.
+        """
+        if os.name == "nt" or not self.writes:
+            yield
+            return
+        import fcntl
+
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # there are no locks here
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise UserError(f"run={self.root}: another process trains there: stop it, or wait for it") from None
+            yield
+        finally:
+            os.close(descriptor)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.yaml."""

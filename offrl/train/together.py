@@ -14,12 +14,11 @@ as many threads as there are cores, on the same copy of the data.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-import signal
-from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
@@ -37,6 +36,7 @@ from offrl.functional import noise
 from offrl.nn.stack import Stack, joined
 from offrl.nn.stack_graph import CompiledUpdate
 from offrl.train.randomness import undisturbed
+from offrl.train.stopping import asked_to_stop
 from offrl.train.trial import stacking_pays
 from offrl.train.updater import Meter, Updater
 from offrl.types import Batch, Metrics, Source
@@ -167,24 +167,13 @@ class Company:
                 self._pool.shutdown()
         return [member.result for member in begun]
 
-    @contextlib.contextmanager
-    def signals(self) -> Generator[None]:
-        """SIGTERM and Ctrl-C ask every run for a checkpoint and a clean end; a second one ends the process at once."""
+    def signals(self) -> AbstractContextManager[None]:
+        """SIGTERM and Ctrl-C ask every run for a checkpoint and a clean end; a later one ends the process at once."""
 
-        def note(number: int, frame: object) -> None:
-            del frame
+        def note(number: int) -> None:
             self.caught = number
-            restore()
 
-        def restore() -> None:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-        previous: dict[int, Any] = {n: signal.signal(n, note) for n in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            restore()
+        return asked_to_stop(note)
 
     def hand_out(self) -> None:
         """Give each run its share of the metrics."""

@@ -75,6 +75,12 @@ def test_threads_wait_awake_only_where_cores_are_free(load: float, turns: int, m
     assert patience(2) == str(turns)
 
 
+def test_a_machine_that_does_not_say_how_busy_it_is_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.delattr("os.getloadavg")
+    assert patience(2) == str(PATIENCE)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
 def test_no_gpu_is_said(compose: Compose) -> None:
     with pytest.raises(UserError, match=r"hardware.device=cuda, but .*: use hardware=cpu"):

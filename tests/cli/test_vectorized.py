@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,36 @@ def test_a_run_that_diverges_leaves_the_others_alone(tmp_path: Path) -> None:
     status = {path.name: json.loads((path / "run.json").read_text())["status"] for path in tmp_path.glob("*lr*")}
     assert done.returncode == 1
     assert sorted(status.values()) == ["diverged", "finished"], done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of a group")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_sweep_in_several_processes_stops_when_asked(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """With a checkpoint of each run at work, whoever got the signal beside the parent; the others do not begin."""
+    words = [*SMALL, "trainer.steps=10000000", "evaluation=none", "hardware.compile=false", "seeds=3"]
+    launcher = ["hydra.launcher.max_runs=1", "hydra.launcher.processes=2", f"hydra.sweep.dir={tmp_path}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "offrl", "train", *words, *launcher],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 300
+    while len({path.parent for path in tmp_path.glob("*/checkpoints/step-*.pt")}) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    if number == signal.SIGTERM:
+        process.send_signal(number)
+    else:
+        os.killpg(process.pid, number)  # as a terminal does
+    out, err = process.communicate(timeout=60)  # at the end of which nobody holds its pipes any more
+    assert process.returncode == code, err
+    assert out.count("interrupted by SIG") == 2
+    assert "Traceback" not in err
+    status = {path.parent.name: json.loads(path.read_text())["status"] for path in tmp_path.glob("*/run.json")}
+    assert status == {"0_seed-0": "interrupted", "1_seed-1": "interrupted"}
 
 
 def test_what_may_train_as_one(tmp_path: Path) -> None:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -172,6 +178,65 @@ def test_a_failure_in_a_worker_says_what_happened() -> None:
     vector = recipe("test_workers_need_an_importable_module:X-v0", mode="async")
     with pytest.raises(UserError, match="test_workers_need_an_importable_module"):
         vector.make(1, 0)
+
+
+def test_a_worker_that_died_is_named_whatever_was_going_on() -> None:
+    """Also where it died unasked: nothing is left then that could be taken for a reader of stdout who has gone."""
+    vector = recipe("CartPole-v1", mode="async", workers=2).make(2, 0)
+    vector.reset()
+    for worker in multiprocessing.active_children():
+        worker.kill()
+        worker.join()
+    with pytest.raises(RuntimeError, match="a process with environments died"):
+        vector.step(torch.zeros(2, dtype=torch.int64))
+    vector.close()
+
+
+ASYNC = """
+import multiprocessing, os, signal, sys, torch
+from tests.envs.kit import recipe
+
+if __name__ == "__main__":
+    vector = recipe("CartPole-v1", mode="async", workers=2).make(2, 0)
+    vector.reset()
+    workers = [worker.pid for worker in multiprocessing.active_children()]
+    for worker in workers:
+        os.kill(worker, signal.SIGTERM)
+    vector.step(torch.zeros(2, dtype=torch.int64))
+    print(*workers, flush=True)
+    {end}
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks Linux who is alive")
+@pytest.mark.parametrize("end", ["", "raise SystemExit(143)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_workers_obey_no_signal_and_end_with_their_parent(end: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(ASYNC.format(end=end))
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    workers = [int(number) for number in done.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; a dead one that nobody has asked after does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_seeds_decide_everything() -> None:

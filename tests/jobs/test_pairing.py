@@ -10,7 +10,7 @@ import pytest
 from offrl.algos.base import Algorithm
 from offrl.build import build, locate
 from offrl.errors import UserError
-from offrl.jobs.pairing import check_actions, check_experience, check_rollout, check_steps
+from offrl.jobs.pairing import check_actions, check_env, check_experience, check_rollout, check_steps
 from offrl.jobs.shorten import shorten
 from offrl.types import ActionSpec, ObsSpec, Spec
 from tests.conftest import Compose
@@ -35,7 +35,6 @@ from tests.conftest import Compose
         ("algo=value_iteration", "Plan solves the MDP of a tabular environment, .*: give env=gridworld"),
         ("algo=sac env=pendulum policy=diffusion", "SAC is made for one head, policy=tanh_gaussian, and policy=diff"),
         ("algo=mpo env=pendulum policy=flow", "MPO is made for one head, policy=gaussian, and policy=flow is chosen"),
-        ("algo=ppo", "OnRollouts acts in an environment, and none is chosen: give env=NAME"),
     ],
 )
 def test_experience(compose: Compose, words: str, message: str) -> None:
@@ -48,6 +47,21 @@ def test_experience(compose: Compose, words: str, message: str) -> None:
 )
 def test_good_pairs(compose: Compose, words: str) -> None:
     check_experience(compose(*words.split()))
+    check_env(compose(*words.split()))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "algo=ppo",
+        "algo=dqn trainer=replay dataset=file dataset.path=log.csv",
+        "algo=discrete_cql trainer=offline_to_online dataset=file dataset.path=log.csv",
+    ],
+)
+def test_who_acts_needs_an_environment(compose: Compose, words: str) -> None:
+    """Also where there is a log, which may name none, or one that cannot be made here."""
+    with pytest.raises(UserError, match="acts in an environment, and none is chosen: give env=NAME"):
+        check_env(compose(*words.split()))
 
 
 def test_actions(compose: Compose) -> None:

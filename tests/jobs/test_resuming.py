@@ -59,6 +59,19 @@ def test_a_run_stays_in_the_sweep_that_began_it(tmp_path: Path) -> None:
     assert (again.group, again.tags, again.id) == ("2026-01-01 algo.lr-0.1", ("2026-01-01",), "abc")
 
 
+def test_a_failure_before_the_training_is_noted(tmp_path: Path) -> None:
+    """As where W&B cannot be reached; and where a resume is refused, nothing is."""
+    broken = {"logger": {"_target_": "tests.jobs.test_resuming.Recorder", "colour": "red"}}
+    with pytest.raises(UserError, match="colour"):
+        run(node("trainer.steps=40") | broken, tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "run.json").read_text())["status"] == "failed"
+    run(node("trainer.steps=40"), tmp_path / "old")
+    before = (tmp_path / "old" / "run.json").read_bytes()
+    with pytest.raises(UserError, match="colour"):
+        run(node("trainer.steps=60", resume=True) | broken, tmp_path / "old")
+    assert (tmp_path / "old" / "run.json").read_bytes() == before
+
+
 def test_a_refused_resume_is_not_logged(tmp_path: Path) -> None:
     run(node("trainer.steps=40"), tmp_path)
     with pytest.raises(UserError, match=r"algo\.lr was"):

@@ -212,6 +212,14 @@ def test_an_expert_with_a_memory_goes_on_where_it_was() -> None:
     assert torch.equal(one.act(obs), other.act(obs))
 
 
+def test_a_policy_that_remembers_is_no_expert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = cast(Env, build(config("algo=dagger", "env=pendulum")["env"]))
+    remembering = type("DecisionTransformer", (), {"player": None})()
+    monkeypatch.setattr("offrl.train.checkpoint.load_policy", lambda *_: (remembering, env.spec(), {}))
+    with pytest.raises(UserError, match="is a DecisionTransformer, which acts by what it has done before"):
+        load_expert(str(tmp_path), "last", env, env.spec(), 2, 0)
+
+
 def test_the_controls_have_the_same_form() -> None:
     """Every trainer=dagger_* builds a rule of control."""
     for name in ("dagger", "dagger_person", "dagger_ensemble"):

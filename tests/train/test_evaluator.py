@@ -11,6 +11,7 @@ from torch import Tensor
 
 from offrl.build import build
 from offrl.envs.reference import ReferenceScores
+from offrl.errors import UserError
 from offrl.train.evaluator import Evaluation, Evaluator, Result, evaluate
 from offrl.train.randomness import random_state, set_random_state, undisturbed
 from offrl.train.statistics import RewardScaler, RunningMoments
@@ -50,6 +51,12 @@ def test_the_same_each_time_and_undisturbing(cartpole: Any) -> None:
     first, second = evaluator(Lopsided()), evaluator(Lopsided())
     assert first == second
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("knob", ["interval=0", "interval=-1", "episodes=-1", "num_envs=0"])
+def test_numbers_without_sense_are_refused(knob: str) -> None:
+    with pytest.raises(UserError, match=f"evaluation.{knob} must be at least"):
+        build(config(*RUNS["discrete"], f"evaluation.{knob}")["evaluation"])
 
 
 def test_summary() -> None:

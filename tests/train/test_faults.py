@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from offrl.errors import UserError
+from offrl.log.files import write_json
 from offrl.log.metrics import read_metrics
 from offrl.train.callbacks import Diverged
 from offrl.train.checkpoint import load, numbered, save_numbered
@@ -94,6 +95,49 @@ def test_nothing_to_resume_is_a_user_error(tmp_path: Path) -> None:
 
 
 def test_knobs_without_sense_are_refused() -> None:
-    for knob in ("trainer.updates=0", "trainer.log_interval=0", "trainer.keep_checkpoints=0"):
-        with pytest.raises(UserError, match=knob.split("=")[0]):
-            run(Path("unused"), config(*RUNS["offline"], knob))
+    knobs = ("updates=0", "log_interval=0", "keep_checkpoints=0", "n_step=0")
+    for knob in knobs:
+        with pytest.raises(UserError, match=f"trainer.{knob}"):
+            run(Path("unused"), config(*RUNS["offline"], f"trainer.{knob}"))
+    for knob in ("n_step=0", "warmup=-1", "capacity=0"):
+        with pytest.raises(UserError, match=f"trainer.{knob}"):
+            run(Path("unused"), config(*RUNS["replay"], f"trainer.{knob}"))
+
+
+def test_one_process_trains_in_a_folder(tmp_path: Path) -> None:
+    """A second one is refused while the first is at it, and no longer."""
+    with RunDir(tmp_path).alone():
+        with pytest.raises(UserError, match="another process trains there"), RunDir(tmp_path).alone():
+            pass
+        with RunDir(tmp_path, writes=False).alone():  # of the devices that share a run, one writes
+            pass
+    with RunDir(tmp_path).alone():
+        pass
+
+
+def test_a_refusal_to_resume_lets_go_of_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr("offrl.train.replay.OnReplay.close", lambda self: closed.append("trainer"))
+    monkeypatch.setattr("offrl.train.evaluator.Evaluator.close", lambda self: closed.append("evaluator"))
+    home = RunDir(tmp_path)
+    home.create({})
+    home.note(status="failed")
+    with pytest.raises(UserError, match="no checkpoint"):
+        run(tmp_path, config(*RUNS["replay"]), resume=True)
+    assert closed == ["trainer", "evaluator"]
+
+
+def test_a_folder_that_cannot_be_flushed_is_none_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows opens no folder."""
+    open_file = os.open
+
+    def windows(path: Any, *flags: int, **more: Any) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, *flags, **more)
+
+    monkeypatch.setattr("offrl.log.files.os.open", windows)
+    write_json(tmp_path / "facts.json", {"a": 1})
+    assert (tmp_path / "facts.json").exists()
