@@ -21,7 +21,7 @@ def side(*rates: tuple[float, float]) -> dict[str, Any]:
     return {"versions": {"torch": "9"}, "records": [{"done": 1, "wall": wall, "cpu": cpu} for wall, cpu in rates]}
 
 
-RECORD = {
+RECORD: dict[str, Any] = {
     "machine": {"cores": 2, "cpu": "Some Processor", "load": 0.1, "measured": "2026-01-01"},
     "rows": {
         "iql": {
