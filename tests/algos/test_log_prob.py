@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 
@@ -69,6 +72,18 @@ def test_squashed_policies_that_are_certain_of_a_bound_agree_on_it() -> None:
     assert action.tolist() == [[1.0, -1.0]] * 2
     torch.testing.assert_close(choice.clipped_log_prob(action), torch.zeros(2), atol=1e-6, rtol=0.0)
     assert (choice.clipped_log_prob(-action) < -100.0).all()
+
+
+@pytest.mark.parametrize("head", ["gaussian", "mixture"])
+def test_nothing_is_clipped_where_there_are_no_bounds(compose: Compose, head: str) -> None:
+    """Of two coordinates the first has none: its density is its own, also beyond 1."""
+    half = Spec(ObsSpec((3,)), ActionSpec("continuous", (2,), (), (-math.inf, -1.0), (math.inf, 1.0)))
+    algo = made(compose, half, "algo=bc", f"policy={head}")
+    obs, action = torch.randn(4, 3), torch.tensor([2.5, 0.3])
+    choice: Any = algo.distribution(obs)
+    torch.testing.assert_close(algo.log_prob(obs, action.expand(4, 2)), choice.log_prob(action))
+    bounded: Any = made(compose, CONTINUOUS, "algo=bc", f"policy={head}").distribution(obs)
+    assert (bounded.clipped_log_prob(action) - choice.log_prob(action)).abs().min() > 0.1
 
 
 def test_log_of_the_normal_distribution_function() -> None:

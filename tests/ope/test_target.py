@@ -57,6 +57,13 @@ def test_a_smoothed_action_has_the_density_of_what_is_drawn() -> None:
     assert float(drawn) == pytest.approx(0.5 * float(obs[:200].square().mean()), abs=0.01)
 
 
+def test_a_smoothed_action_is_not_clipped_where_there_are_no_bounds() -> None:
+    endless = Spec(ObsSpec((1,)), ActionSpec("continuous", (1,), (), (-np.inf,), (np.inf,)))
+    target, obs = replace(SMOOTH, spec=endless), torch.tensor([[4.0]])
+    assert target.choices(obs).mean().item() == pytest.approx(2.0, abs=0.05)
+    assert target.log_prob(obs, 0.5 * obs).item() == pytest.approx(-np.log(0.3 * np.sqrt(2.0 * np.pi)), abs=1e-5)
+
+
 def test_one_action_of_a_continuum_is_for_models_alone() -> None:
     one = replace(SMOOTH, kernel=None)
     obs = torch.tensor([[0.4], [-0.8]])

@@ -14,12 +14,13 @@ from torch import Tensor
 from offrl.build import build
 from offrl.data.aggregate import Aggregate
 from offrl.data.files import FileData
+from offrl.envs.actors import Scripted
 from offrl.envs.controllers import Controller
 from offrl.envs.make import Env
 from offrl.errors import UserError
 from offrl.log.metrics import read_metrics
 from offrl.train.control import Blend, Control, Person, Rule, Situation, discrepancy
-from offrl.train.experts import load_expert
+from offrl.train.experts import Expert, load_expert
 from offrl.types import ActionSpec, ObsSpec, Spec
 from tests.train.kit import RUNS, config, run
 
@@ -187,6 +188,13 @@ def short(obs: NDArray[Any]) -> NDArray[Any]:
 def test_what_cannot_work_is_refused_before_training(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         run(tmp_path, config(*words, "evaluation=none"))
+
+
+def test_an_expert_is_clipped_where_there_are_bounds() -> None:
+    """As its action would be in the environment: there its label is what was done."""
+    spec = Spec(ObsSpec((2,)), ActionSpec("continuous", (2,), low=(-np.inf, -2.0), high=(np.inf, 2.0)))
+    far = Scripted(lambda obs: np.full((len(obs), 2), 2.5, np.float32))
+    assert Expert(far, None, spec).act(torch.zeros(1, 2)).tolist() == [[2.5, 1.0]]
 
 
 class Forgetful(Controller):
