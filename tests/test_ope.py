@@ -165,6 +165,13 @@ def test_a_log_that_lacks_some_actions(
     assert judged(compose, tmp_path, logs[0], words, logs[1])["support"]["steps"] == 40
 
 
+def test_a_log_of_other_actions(compose: Compose, tmp_path: Path) -> None:
+    two = csv(tmp_path / "two.csv", "obs_0,a_0,a_1,reward,done", (f"{i % 5}.5,0.{i},{i}.5,1,1" for i in range(40)))
+    one = csv(tmp_path / "one.csv", "obs_0,a_0,reward,done", (f"{i % 5}.5,0.{i},1,1" for i in range(40)))
+    with pytest.raises(UserError, match="are 1 numbers, and 2 bounds are known"):
+        judged(compose, tmp_path, two, ("policy=gaussian",), one)
+
+
 def test_a_log_of_one_episode(compose: Compose, trained: Path, tmp_path: Path) -> None:
     rows = (f"1,0.1,0.2,0.3,0.{i},{i % 2},1.0,{int(i == 9)},0.5" for i in range(10))
     words = csv(tmp_path / "log.csv", "episode,obs_0,obs_1,obs_2,obs_3,action,reward,done,propensity", rows)

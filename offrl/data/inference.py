@@ -68,6 +68,12 @@ class ActionGuess:
         low, high = fine.min(axis=0, initial=np.inf), fine.max(axis=0, initial=-np.inf)
         within = bool((low >= -1).all() and (high <= 1).all())
         given = self.low, self.high
+        for name, bound in (("low", self.low), ("high", self.high)):
+            if isinstance(bound, tuple) and len(bound) != size:
+                raise UserError(
+                    f"actions of the log are {size} numbers, and {len(bound)} bounds are known (dataset.action_{name}, "
+                    "or those of the policy that is judged): there should be one for each"
+                )
         if given == (None, None) and not within:
             self.notes.append(
                 f"bounds of actions taken from the data, {low} … {high}: or give dataset.action_low, action_high"
