@@ -178,6 +178,12 @@ class OnPolicy(Discounted):
     horizon: int  # steps of each environment in one rollout
     epochs: int  # passes over one rollout
 
+    def check(self) -> None:
+        super().check()
+        for name in ("horizon", "epochs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"algo.{name}={getattr(self, name)} must be at least 1")
+
     @abstractmethod
     def prepare(self, rollout: Rollout) -> Batch:
         """Turn a rollout into T·N rows with the columns that `update` reads (advantages, old

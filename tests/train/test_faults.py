@@ -99,6 +99,9 @@ def test_knobs_without_sense_are_refused() -> None:
     for knob in knobs:
         with pytest.raises(UserError, match=f"trainer.{knob}"):
             run(Path("unused"), config(*RUNS["offline"], f"trainer.{knob}"))
+    for knob in ("horizon=0", "epochs=0"):
+        with pytest.raises(UserError, match=f"algo.{knob}"):
+            run(Path("unused"), config(*RUNS["rollout"], f"algo.{knob}"))
     for knob in ("n_step=0", "warmup=-1", "capacity=0"):
         with pytest.raises(UserError, match=f"trainer.{knob}"):
             run(Path("unused"), config(*RUNS["replay"], f"trainer.{knob}"))
