@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -105,8 +106,8 @@ class ActionSpec:
     def limit(self) -> Tensor:
         """[A] float32: how far continuous actions reach. 1; infinity where a bound is missing, so that nothing is
         scaled or clipped."""
-        bounds = torch.tensor([self.low, self.high], dtype=torch.float32)
-        return torch.where(bounds.isfinite().all(0), 1.0, torch.inf).float()
+        bounds = zip(self.low, self.high, strict=True)
+        return torch.tensor([1.0 if isfinite(high - low) else inf for low, high in bounds], dtype=torch.float32)
 
     def executed(self, action: Tensor) -> Tensor:
         """What an environment makes of actions [..., *shape]: continuous ones are clipped to `limit`."""
