@@ -155,8 +155,8 @@ def test_the_last_policy_of_a_run_that_was_made_longer_is_its_last_checkpoint(
 ) -> None:
     """policy.pt is that of the shorter run until the longer one is finished."""
     run(tmp_path, config(*RUNS["offline"], "trainer.updates=60", "evaluation=none"))
-    state = load(tmp_path / "checkpoints" / "step-000000000060.pt") | {"step": 80}
-    state["algo"] = {name: value + 1 for name, value in state["algo"].items()}
+    state = load(tmp_path / "checkpoints" / "step-000000000060.pt")
+    state |= {"step": 80, "algo": {name: value + 1 for name, value in state["algo"].items()}}
     save_numbered(tmp_path / "checkpoints", 80, state, keep=5)
     facts = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(facts | {"status": "interrupted"}))
