@@ -163,7 +163,7 @@ def _in_processes(run: partial[list[JobReturn]], parts: Sequence[Part], processe
     from offrl.train.stopping import asked_to_stop
 
     context, state = multiprocessing.get_context("spawn"), Singleton.get_state()
-    tasks = [cloudpickle.dumps((run, part, state)) for part in parts]  # which can send functions
+    tasks = [cloudpickle.dumps((run, part, state)) for part in parts]  # plain pickle sends no functions
     answers: list[Any] = [None] * len(parts)
     waiting, at_work, asked = deque(range(len(parts))), dict[Connection, tuple[int, BaseProcess]](), list[int]()
 

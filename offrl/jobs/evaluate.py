@@ -62,8 +62,8 @@ def run(config: dict[str, Any], folder: Path) -> float:
     policy = Exploring(algo) if config["stochastic"] else algo
     result = _measure(policy, env, config["episodes"], config["num_envs"], config["first_states"], device)
     table = _table(result, env, config)
-    drawn = "-stochastic" if config["stochastic"] else ""
-    out = home / "evaluation" / f"{env.name.replace('/', '_')}-{config['checkpoint']}{drawn}.json"
+    mark = "-stochastic" if config["stochastic"] else ""
+    out = home / "evaluation" / f"{env.name.replace('/', '_')}-{config['checkpoint']}{mark}.json"
     out.parent.mkdir(exist_ok=True)
     write_json(out, table | {"returns": result.returns, "lengths": result.lengths})
     for name, value in table.items():

@@ -19,10 +19,8 @@ from offrl.ope.importance import ImportanceSampling
 ROOM = 1 << 22  # numbers of one block of counts
 HANDFUL = 10.0  # effective episodes, below which large-sample theory is none
 MISSING = 0.5  # mean weight (due is 1) below which the episodes that would count most were not seen
-WRONG = (
-    0.1,
-    4.0,
-)  # how far from 1 a mean weight may lie, as it is and in standard errors, before weights are not believed
+# How far from 1 a mean weight lies, as it is and in standard errors, where weights are not to be believed.
+OFF, OFF_IN_ERRORS = 0.1, 4.0
 GROUPS = 200  # left out in turn, by the jackknife
 
 
@@ -201,7 +199,7 @@ def wrong_weights(mean: float, error: float) -> str | None:
     """Why weights of this mean, known to a standard error, are not to be believed; None where they may be."""
     if mean < MISSING:
         return f"weights average {mean:.2g} where 1 is due: what the target would do most is missing from the log"
-    if abs(mean - 1.0) > max(WRONG[0], WRONG[1] * error):
+    if abs(mean - 1.0) > max(OFF, OFF_IN_ERRORS * error):
         cause = "" if mean > 1.0 else ", or what the target would do is missing from the log, or clipped"
         return (
             f"weights average {mean:.3g} ± {error:.2g} where 1 is due: the probabilities are not those of whoever "
